@@ -1,0 +1,127 @@
+"""The command `seatline`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from infra.kit.embedded_postgres import EmbeddedPostgresError
+from infra.kit.problems import Refusal
+from infra.kit.settings import SettingRefused
+
+USAGE_ERROR = 2
+Command = Callable[[argparse.Namespace], int]
+
+
+def say(text: str) -> None:
+    """One line to the person at the terminal."""
+    sys.stdout.write(text + "\n")
+
+
+def complain(text: str) -> None:
+    """One line about what is wrong and what to do."""
+    sys.stderr.write(text.replace("\n", " ").strip() + "\n")
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run the API."""
+    from infra.app import server
+
+    return server.serve(workers=arguments.workers)
+
+
+def worker(_: argparse.Namespace) -> int:
+    """Run background jobs and the schedule."""
+    from infra.app import worker as process
+    from infra.app.installation import open_installation
+
+    asyncio.run(process.run(open_installation()))
+    return 0
+
+
+def migrate(_: argparse.Namespace) -> int:
+    """Bring the database to the newest schema."""
+    from infra.app import installation
+
+    installation.migrate(installation.open_installation())
+    say("The database is at the newest schema.")
+    return 0
+
+
+def secret_key(_: argparse.Namespace) -> int:
+    """Print a new SEATLINE_SECRET_KEY."""
+    say(Fernet.generate_key().decode())
+    return 0
+
+
+def client_create(arguments: argparse.Namespace) -> int:
+    """Make an API client: how the first operator gets in."""
+    from infra.app import administration
+    from infra.app.installation import open_installation
+
+    client_id, secret = asyncio.run(
+        administration.create_client(open_installation(), arguments.name, arguments.role, arguments.tenant)
+    )
+    say(f"client_id      {client_id}")
+    say(f"client_secret  {secret}")
+    return 0
+
+
+def quote(arguments: argparse.Namespace) -> int:
+    """Work out a contract's invoices from a file of events."""
+    from infra.app import calculators
+
+    return calculators.quote_file(arguments.file)
+
+
+def rate(arguments: argparse.Namespace) -> int:
+    """Rate a file of calls with a deck."""
+    from infra.app import calculators
+
+    return calculators.rate_files(arguments.deck, arguments.calls)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every sub-command with its arguments."""
+    parser = argparse.ArgumentParser(prog="seatline", description="Rents out call-centre seats on FreeSWITCH.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, function: Command) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=(function.__doc__ or "").strip().splitlines()[0])
+        command.set_defaults(function=function)
+        return command
+
+    add("serve", serve).add_argument("--workers", type=int, default=1, help="API processes")
+    add("worker", worker)
+    add("migrate", migrate)
+    add("secret-key", secret_key)
+    creating = add("client-create", client_create)
+    creating.add_argument("--name", required=True)
+    creating.add_argument("--role", required=True)
+    creating.add_argument("--tenant", default=None, help="tenant id, for the tenant roles")
+    add("quote", quote).add_argument("file", type=Path, metavar="FILE")
+    rating = add("rate", rate)
+    rating.add_argument("deck", type=Path, metavar="DECK")
+    rating.add_argument("calls", type=Path, metavar="CALLS")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; every refusal is one line on standard error, exit code 2."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return arguments.function(arguments)
+    except (SettingRefused, EmbeddedPostgresError, Refusal) as refusal:
+        complain(str(refusal))
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,57 @@
+"""What every command begins with: settings, clock, logs, and a database at the newest schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from infra.app import schema
+from infra.kit import clock, logs
+from infra.kit.database import Database, blocking_engine
+from infra.kit.embedded_postgres import EmbeddedPostgres
+from infra.kit.sealing import Seal
+from infra.kit.settings import Settings, load
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A configured installation whose database is there; `database()` opens this process's pool."""
+
+    settings: Settings
+    database_url: str
+
+    @property
+    def seal(self) -> Seal:
+        """The installation's seal."""
+        return Seal(self.settings.secret_key)
+
+    def database(self) -> Database:
+        """A connection pool for this process."""
+        return Database(
+            self.database_url,
+            pool_size=self.settings.database_pool_size,
+            timeout_seconds=self.settings.database_timeout_seconds,
+        )
+
+
+def open_installation() -> Installation:
+    """Read the settings, take the clock, start the embedded PostgreSQL where no server is named.
+
+    Raises `SettingRefused` and `EmbeddedPostgresError` with one clear line.
+    """
+    settings = load()
+    logs.configure(settings.log_level)
+    if settings.clock_file is not None:
+        clock.share(settings.clock_file)
+    url = settings.database_url
+    if url is None:
+        url = EmbeddedPostgres(settings.data_directory / "postgres").ensure_running()
+    return Installation(replace(settings, database_url=url), url)
+
+
+def migrate(installation: Installation) -> None:
+    """Bring the database to the newest schema."""
+    engine = blocking_engine(installation.database_url)
+    try:
+        schema.upgrade(engine)
+    finally:
+        engine.dispose()

@@ -1,0 +1,81 @@
+"""Every periodic job of the house, in one table, and the loop that starts them.
+
+Each entry is started by whichever worker first claims its row, in the transaction that enqueues it: with many workers
+it still starts once. Times are those of `infra.kit.clock`, so that a journey in time starts what its days owe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit import clock, jobs, logs
+from infra.kit.database import Database, Scope
+from infra.kit.models import ScheduleEntry
+from infra.kit.problems import Unavailable
+
+log = logs.get(__name__)
+LOOK_EVERY_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    """A job by name and the longest time between two starts; every local midnight starts it as well."""
+
+    task: str
+    every: timedelta
+
+
+SCHEDULE: tuple[Periodic, ...] = (
+    Periodic("billing.rate_calls", timedelta(seconds=5)),
+    Periodic("billing.advance_month", timedelta(hours=1)),
+    Periodic("billing.advance_dunning", timedelta(minutes=10)),
+    Periodic("provisioning.advance_all_orders", timedelta(minutes=1)),
+    Periodic("infra.keep_house", timedelta(hours=6)),
+)
+
+
+def is_due(entry: Periodic, last_started_at: datetime | None, now: datetime) -> bool:
+    """Whether a periodic job should start: never yet, its time is over, or a local midnight has passed since."""
+    if last_started_at is None or now - last_started_at >= entry.every or now < last_started_at:
+        return True
+    return clock.local_date(now) != clock.local_date(last_started_at)
+
+
+async def start_due(session: AsyncSession, now: datetime) -> list[str]:
+    """Claim and enqueue everything that is due; returns the names."""
+    started: list[str] = []
+    known = {row.name: row for row in (await session.execute(select(ScheduleEntry))).scalars()}
+    for entry in SCHEDULE:
+        row = known.get(entry.task)
+        if not is_due(entry, row.last_started_at if row else None, now):
+            continue
+        upsert = insert(ScheduleEntry).values(name=entry.task, last_started_at=now)
+        claim = upsert.on_conflict_do_update(
+            index_elements=[ScheduleEntry.name],
+            set_={"last_started_at": now},
+            where=ScheduleEntry.last_started_at == row.last_started_at if row else ScheduleEntry.name.is_(None),
+        ).returning(ScheduleEntry.name)
+        if (await session.execute(claim)).scalar() is not None:
+            await jobs.defer(session, entry.task, lock=entry.task)
+            started.append(entry.task)
+    return started
+
+
+async def run_schedule(database: Database, stop: asyncio.Event) -> None:
+    """Look every second until `stop` is set; a database that is away is waited for."""
+    while not stop.is_set():
+        try:
+            async with database.transaction(Scope.platform()) as session:
+                await start_due(session, clock.now())
+        except (Unavailable, OSError) as error:
+            log.warning("schedule.database_away", error=str(error))
+        try:
+            await asyncio.wait_for(stop.wait(), LOOK_EVERY_SECONDS)
+        except TimeoutError:
+            continue

@@ -1,0 +1,77 @@
+"""The worker process: runs background jobs and the schedule. Several workers on several machines are the same code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+from procrastinate import App, PsycopgConnector
+from sqlalchemy import delete
+from sqlalchemy.engine import make_url
+
+import infra.app.rooms
+from infra.app import schedule
+from infra.app.installation import Installation
+from infra.kit import clock, jobs, logs, partitions
+from infra.kit.database import Scope, blocking_engine
+from infra.kit.models import IdempotencyRecord
+from tenancy.models import AccessToken
+
+log = logs.get(__name__)
+GRACEFUL_STOP_SECONDS = 20
+POLL_SECONDS = 2.0
+TASK_MODULES = infra.app.rooms.TASK_MODULES
+"""Imported for their registrations."""
+
+
+def worker_app(database_url: str) -> App:
+    """The task application with a connector over this database."""
+    conninfo = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return jobs.app.with_connector(PsycopgConnector(conninfo=conninfo, min_size=1, max_size=8))
+
+
+@jobs.task("infra.keep_house")
+async def keep_house(runtime: jobs.Runtime) -> None:
+    """Remove what nobody may use any more, and make next month's partitions."""
+    now = clock.now()
+    oldest = now - timedelta(hours=runtime.settings.idempotency_retention_hours)
+    async with runtime.database.transaction(Scope.platform()) as session:
+        await session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.created_at < oldest))
+        await session.execute(delete(AccessToken).where(AccessToken.expires_at < now - timedelta(days=1)))
+
+    def make_partitions() -> list[str]:
+        engine = blocking_engine(runtime.database.url)
+        try:
+            with engine.begin() as connection:
+                return partitions.ensure_partitions(connection, clock.today())
+        finally:
+            engine.dispose()
+
+    created = await asyncio.to_thread(make_partitions)
+    if created:
+        log.info("partitions.created", names=created)
+
+
+async def run(installation: Installation) -> None:
+    """Work until SIGTERM or SIGINT; running jobs may end first."""
+    database = installation.database()
+    jobs.install(jobs.Runtime(database, installation.settings))
+    app = worker_app(installation.database_url)
+    stop = asyncio.Event()
+    async with app.open_async():
+        rescued = await jobs.rescue_stalled(app)
+        log.info("worker.started", rescued=rescued)
+        ticking = asyncio.create_task(schedule.run_schedule(database, stop))
+        try:
+            await app.run_worker_async(
+                concurrency=installation.settings.worker_concurrency,
+                fetch_job_polling_interval=POLL_SECONDS,
+                shutdown_graceful_timeout=GRACEFUL_STOP_SECONDS,
+                delete_jobs="successful",
+            )
+        finally:
+            stop.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticking
+    await database.close()

@@ -1,0 +1,161 @@
+"""What every API slice shares: strict bodies, the caller and session of a request, permissions, problems."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from litestar import MediaType, Request, Response
+from litestar.connection import ASGIConnection
+from litestar.exceptions import HTTPException, NotAuthorizedException, ValidationException
+from litestar.handlers import BaseRouteHandler
+from litestar.params import QueryParameter
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit import logs
+from infra.kit.database import is_away
+from infra.kit.pages import DEFAULT_LIMIT, MAX_LIMIT
+from infra.kit.principal import Principal
+from infra.kit.problems import PROBLEM_MEDIA_TYPE, Forbidden, MalformedRequest, NotFound, Refusal, Unavailable
+from infra.kit.unit_of_work import SCOPE_KEY, Unit
+
+log = logs.get(__name__)
+PUBLIC = "public"
+"""The permission of a route that needs no caller."""
+
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description=f"Items a page, at most {MAX_LIMIT}")]
+After = Annotated[str | None, QueryParameter(description="The `next` of the page before")]
+DEFAULT_PAGE = DEFAULT_LIMIT
+
+_UNKNOWN_FIELD = re.compile(r"unknown field `(?P<name>[^`]*)`")
+_MISSING_FIELD = re.compile(r"missing required field `(?P<name>[^`]*)`")
+
+
+class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of every request body: unknown fields are refused by name."""
+
+
+class View(msgspec.Struct, kw_only=True):
+    """Base of every response body."""
+
+
+class ValidationFailed(MalformedRequest):
+    """A body, query or path value has the wrong type or form, or is unknown."""
+
+    code = "validation_failed"
+    title = "The request does not have the expected form"
+
+
+def unit_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Unit:
+    """The unit of work of a request under /v1."""
+    unit = connection.scope.get(SCOPE_KEY)
+    if not isinstance(unit, Unit):
+        raise RuntimeError(f"{connection.scope['path']} is served outside a unit of work.")
+    return unit
+
+
+async def provide_session(request: Request[Any, Any, Any]) -> AsyncSession:
+    """The session of this request's transaction."""
+    return unit_of(request).session
+
+
+async def provide_principal(request: Request[Any, Any, Any]) -> Principal:
+    """The caller."""
+    return unit_of(request).principal
+
+
+def require_permission(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard of every route: the caller's role must carry the `permission` that the route names."""
+    permission = handler.opt.get("permission")
+    if permission == PUBLIC or handler.opt.get("exclude_from_auth"):
+        return
+    if not isinstance(permission, str):
+        raise RuntimeError(f"The route {handler} names no permission.")
+    principal = unit_of(connection).principal
+    if permission not in principal.permissions:
+        raise Forbidden(f"The role {principal.role} lacks the permission {permission}.", permission=permission)
+
+
+def problem_response(refusal: Refusal, path: str) -> Response[bytes]:
+    """A refusal as a Litestar response."""
+    return Response(
+        content=msgspec.json.encode(refusal.document(path)),
+        status_code=int(refusal.status),
+        media_type=PROBLEM_MEDIA_TYPE,
+        headers=refusal.headers,
+    )
+
+
+def on_refusal(request: Request[Any, Any, Any], error: Refusal) -> Response[bytes]:
+    """Deliberate refusals."""
+    return problem_response(error, request.url.path)
+
+
+def _field_of(item: dict[str, Any]) -> str:
+    message, key = str(item.get("message", "")), str(item.get("key", ""))
+    found = _UNKNOWN_FIELD.search(message) or _MISSING_FIELD.search(message)
+    if found is not None:
+        name = found["name"]
+        return name if key in ("", "data", name) else f"{key.removeprefix('data.')}.{name}"
+    return key.removeprefix("data.") or str(item.get("source", "body"))
+
+
+def on_validation_error(request: Request[Any, Any, Any], error: ValidationException) -> Response[bytes]:
+    """Wrong types, missing and unknown fields: every place is named."""
+    extra: list[Any] = error.extra if isinstance(error.extra, list) else []
+    items = [item for item in extra if isinstance(item, dict)]
+    errors = [{"field": _field_of(item), "message": str(item.get("message", ""))} for item in items]
+    detail = "; ".join(f"{item['field']}: {item['message']}" for item in errors) or str(error.detail)
+    refusal = ValidationFailed(detail, field=errors[0]["field"] if errors else None, errors=errors)
+    return problem_response(refusal, request.url.path)
+
+
+def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """What the framework itself refuses: unknown paths, methods, media types, unreadable JSON."""
+
+    class FrameworkRefusal(Refusal):
+        code = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__.removesuffix("Exception")).lower()
+        status = error.status_code
+        title = "The request was refused"
+
+    refusal = FrameworkRefusal(error.detail or "See the API description at /schema.")
+    if error.status_code == NotFound.status:
+        refusal = NotFound(f"There is nothing at {request.url.path}.")
+    if isinstance(error, NotAuthorizedException):
+        refusal.headers["www-authenticate"] = 'Bearer realm="seatline"'
+    return problem_response(refusal, request.url.path)
+
+
+def on_database_error(request: Request[Any, Any, Any], error: DBAPIError) -> Response[bytes]:
+    """A database that went away in the middle of a request: 503; anything else is our fault: 500."""
+    if is_away(error):
+        refusal = Unavailable("The database does not answer; nothing was changed. Try again shortly.")
+        return problem_response(refusal, request.url.path)
+    return on_unexpected(request, error)
+
+
+class Unexpected(Refusal):
+    """A defect of ours; the log has it, the caller gets no internals."""
+
+    code = "internal_error"
+    status = 500
+    title = "Something went wrong on our side"
+
+
+def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """A defect: logged with its trace, answered without internals."""
+    log.error("request.failed", path=request.url.path, method=request.method, exc_info=error)
+    return problem_response(Unexpected("The request was not carried out; nothing was changed."), request.url.path)
+
+
+EXCEPTION_HANDLERS: dict[Any, Any] = {
+    Refusal: on_refusal,
+    ValidationException: on_validation_error,
+    HTTPException: on_http_exception,
+    DBAPIError: on_database_error,
+    Exception: on_unexpected,
+}
+
+JSON = MediaType.JSON

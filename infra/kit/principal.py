@@ -1,0 +1,39 @@
+"""Who is asking: the caller of a request, already authenticated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.kit.database import Scope
+from infra.kit.problems import InvalidInput, NotFound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """An authenticated caller; `tenant_id` is None for operators and finance."""
+
+    client_id: str
+    tenant_id: str | None
+    role: str
+    permissions: frozenset[str]
+
+    @property
+    def scope(self) -> Scope:
+        """Whose rows this caller may see."""
+        return Scope(self.tenant_id)
+
+    def tenant_for(self, tenant_id: str | None) -> str:
+        """The tenant a write is for: the caller's own, or the one an operator names."""
+        if self.tenant_id is None:
+            if tenant_id is None:
+                raise InvalidInput("Name the tenant this is for: `tenant_id`.", field="tenant_id")
+            return tenant_id
+        if tenant_id not in (None, self.tenant_id):
+            raise NotFound(f"There is no tenant {tenant_id}.", field="tenant_id")
+        return self.tenant_id
+
+    def tenant_filter(self, tenant_id: str | None) -> str | None:
+        """The tenant a list is narrowed to: always the caller's own, any or all for an operator."""
+        if self.tenant_id is None:
+            return tenant_id
+        return self.tenant_for(tenant_id)

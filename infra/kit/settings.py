@@ -1,0 +1,166 @@
+"""Every setting of an installation, read once from `SEATLINE_*` environment variables.
+
+A missing or wrong value is one line that names the variable and the remedy, and exit code 2 at start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+
+Environment = Literal["development", "production"]
+
+
+class SettingRefused(Exception):
+    """`VARIABLE: what is wrong, what is expected.`"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorDetails:
+    """The platform owner as it stands on invoices."""
+
+    name: str
+    address: str
+    tax_number: str
+    bank_name: str
+    bank_account: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one installation; units are in the names."""
+
+    environment: Environment
+    database_url: str | None
+    """`postgresql+psycopg://…`; None runs the embedded PostgreSQL in `data_directory`."""
+    data_directory: Path
+    http_host: str
+    http_port: int
+    public_url: str
+    """Where nodes and browsers reach the API."""
+    secret_key: str
+    """Fernet key that seals what must be readable again (node passwords, replayed answers)."""
+    clock_file: Path | None
+    body_limit_bytes: int
+    record_limit_bytes: int
+    database_pool_size: int
+    database_timeout_seconds: float
+    access_token_lifetime_seconds: int
+    idempotency_retention_hours: int
+    node_heartbeat_timeout_seconds: float
+    switch_command_timeout_seconds: float
+    worker_concurrency: int
+    log_level: str
+    operator: OperatorDetails
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:
+    text = environ.get(name, "")
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        raise SettingRefused(f"{name}: {text!r} is not a number between {low:g} and {high:g}.") from None
+    if not low <= value <= high:
+        raise SettingRefused(f"{name}: {text} is outside {low:g} to {high:g}.")
+    return value
+
+
+def _count(environ: Mapping[str, str], name: str, default: int, *, low: int, high: int) -> int:
+    value = float(_number(environ, name, default, low=low, high=high))
+    if not value.is_integer():
+        raise SettingRefused(f"{name}: {environ[name]} is not a whole number.")
+    return int(value)
+
+
+def _url(environ: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str | None:
+    text = environ.get(name, "").strip()
+    if not text:
+        return None
+    if urlsplit(text).scheme not in schemes:
+        raise SettingRefused(f"{name}: must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}.")
+    return text
+
+
+def _secret_key(environ: Mapping[str, str], environment: Environment, data_directory: Path) -> str:
+    """The sealing key: given, or (in development only) made once and kept beside the data."""
+    name = "SEATLINE_SECRET_KEY"
+    text = environ.get(name, "").strip()
+    if not text and environment == "production":
+        raise SettingRefused(f"{name}: is required in production; make one with `seatline secret-key`.")
+    if not text:
+        path = data_directory / "secret.key"
+        if not path.exists():
+            data_directory.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(Fernet.generate_key().decode())
+        text = path.read_text().strip()
+    try:
+        Fernet(text)
+    except ValueError:
+        raise SettingRefused(f"{name}: is not a key as `seatline secret-key` prints it.") from None
+    return text
+
+
+def _database_url(environ: Mapping[str, str]) -> str | None:
+    schemes = ("postgresql", "postgres", "postgresql+psycopg")
+    text = _url(environ, "SEATLINE_DATABASE_URL", schemes)
+    return None if text is None else "postgresql+psycopg" + text[text.index("://") :]
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings, or raise `SettingRefused` with one clear line."""
+    environ = os.environ if environ is None else environ
+    environment = environ.get("SEATLINE_ENVIRONMENT", "development")
+    if environment not in ("development", "production"):
+        raise SettingRefused(f"SEATLINE_ENVIRONMENT: {environment!r} is neither development nor production.")
+    data_directory = Path(environ.get("SEATLINE_DATA_DIRECTORY", "var")).absolute()
+    clock_file = environ.get("SEATLINE_CLOCK_FILE")
+    if clock_file and environment == "production":
+        raise SettingRefused("SEATLINE_CLOCK_FILE: time travel is for tests and the demo; unset it in production.")
+    database_url = _database_url(environ)
+    if database_url is None and environment == "production":
+        raise SettingRefused("SEATLINE_DATABASE_URL: is required in production (PostgreSQL 15 or later).")
+    host = environ.get("SEATLINE_HTTP_HOST", "127.0.0.1")
+    port = _count(environ, "SEATLINE_HTTP_PORT", 8300, low=1, high=65535)
+    level = environ.get("SEATLINE_LOG_LEVEL", "info").lower()
+    if level not in ("debug", "info", "warning", "error"):
+        raise SettingRefused(f"SEATLINE_LOG_LEVEL: {level!r} is not debug, info, warning or error.")
+    return Settings(
+        environment=environment,
+        database_url=database_url,
+        data_directory=data_directory,
+        http_host=host,
+        http_port=port,
+        public_url=_url(environ, "SEATLINE_PUBLIC_URL", ("http", "https")) or f"http://{host}:{port}",
+        secret_key=_secret_key(environ, environment, data_directory),
+        clock_file=Path(clock_file) if clock_file else None,
+        body_limit_bytes=_count(environ, "SEATLINE_BODY_LIMIT_BYTES", 16_000_000, low=1_000, high=1_000_000_000),
+        record_limit_bytes=_count(environ, "SEATLINE_RECORD_LIMIT_BYTES", 1_000_000, low=1_000, high=100_000_000),
+        database_pool_size=_count(environ, "SEATLINE_DATABASE_POOL_SIZE", 10, low=1, high=200),
+        database_timeout_seconds=_number(environ, "SEATLINE_DATABASE_TIMEOUT_SECONDS", 10, low=0.1, high=600),
+        access_token_lifetime_seconds=_count(
+            environ, "SEATLINE_ACCESS_TOKEN_LIFETIME_SECONDS", 3600, low=60, high=86_400
+        ),
+        idempotency_retention_hours=_count(environ, "SEATLINE_IDEMPOTENCY_RETENTION_HOURS", 24, low=1, high=720),
+        node_heartbeat_timeout_seconds=_number(
+            environ, "SEATLINE_NODE_HEARTBEAT_TIMEOUT_SECONDS", 60, low=0.5, high=3600
+        ),
+        switch_command_timeout_seconds=_number(
+            environ, "SEATLINE_SWITCH_COMMAND_TIMEOUT_SECONDS", 5, low=0.1, high=120
+        ),
+        worker_concurrency=_count(environ, "SEATLINE_WORKER_CONCURRENCY", 8, low=1, high=200),
+        log_level=level,
+        operator=OperatorDetails(
+            name=environ.get("SEATLINE_OPERATOR_NAME", "席线云通信（示例）有限公司"),
+            address=environ.get("SEATLINE_OPERATOR_ADDRESS", "上海市浦东新区示例路 1 号"),
+            tax_number=environ.get("SEATLINE_OPERATOR_TAX_NUMBER", "91310000EXAMPLE00X"),
+            bank_name=environ.get("SEATLINE_OPERATOR_BANK_NAME", "示例银行上海分行"),
+            bank_account=environ.get("SEATLINE_OPERATOR_BANK_ACCOUNT", "0000 0000 0000 0000"),
+        ),
+    )

@@ -1,0 +1,245 @@
+"""One request, one transaction: authentication, row security, idempotency and commit in one place.
+
+This wraps the whole Litestar application. For `/v1` it opens the transaction, finds the caller, takes the caller's
+role, lets the application answer into a buffer, and sends the answer only after COMMIT has succeeded: nobody is told
+201 about something that did not happen. An answer of 400 or more rolls everything back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit import audit, clock, logs
+from infra.kit.database import Database, Scope, enter_scope
+from infra.kit.models import IdempotencyRecord
+from infra.kit.principal import Principal
+from infra.kit.problems import (
+    PROBLEM_MEDIA_TYPE,
+    Conflict,
+    InvalidInput,
+    MalformedRequest,
+    Refusal,
+    TooLarge,
+    Unavailable,
+)
+from infra.kit.sealing import Seal
+
+log = logs.get(__name__)
+SCOPE_KEY = "seatline"
+TRANSACTIONAL_PREFIX = "/v1/"
+KEY_LIMIT_CHARACTERS = 255
+
+AsgiScope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+Authenticate = Callable[[AsyncSession, str | None], Awaitable[Principal]]
+"""Finds the caller of an `Authorization` header, or raises `Unauthenticated`."""
+
+
+class IdempotencyKeyReused(Conflict):
+    """The key came with another request before."""
+
+    code = "idempotency_key_reused"
+    status = 422
+    title = "The Idempotency-Key belongs to another request"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a handler of this request works with."""
+
+    session: AsyncSession
+    principal: Principal
+
+
+@dataclass(slots=True)
+class Answer:
+    """A buffered response."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    async def send(self, send: Send) -> None:
+        """Pass it on to the client."""
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+class _RollBack(Exception):
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+
+def problem_answer(refusal: Refusal, instance: str) -> Answer:
+    """A refusal as a problem+json response."""
+    body = msgspec.json.encode(refusal.document(instance))
+    headers = [
+        (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        *((name.encode(), value.encode()) for name, value in refusal.headers.items()),
+    ]
+    return Answer(int(refusal.status), headers, body)
+
+
+def _header(scope: AsgiScope, name: bytes) -> str | None:
+    for key, value in scope["headers"]:
+        if key.lower() == name:
+            return bytes(value).decode("latin-1")
+    return None
+
+
+async def _read_body(scope: AsgiScope, receive: Receive, limit_bytes: int) -> bytes:
+    length = _header(scope, b"content-length")
+    if length is not None and length.isdigit() and int(length) > limit_bytes:
+        raise TooLarge(f"The body has {length} bytes; at most {limit_bytes} are taken here.")
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedRequest("The connection closed before the whole body had arrived.")
+        body += message.get("body", b"")
+        if len(body) > limit_bytes:
+            raise TooLarge(f"The body is longer than the {limit_bytes} bytes that are taken here.")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def receive_again() -> dict[str, Any]:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again
+
+
+class UnitOfWork:
+    """The ASGI middleware around the application."""
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        database: Database,
+        authenticate: Authenticate,
+        seal: Seal,
+        body_limit_bytes: int,
+    ) -> None:
+        self._app = app
+        self._database = database
+        self._authenticate = authenticate
+        self._seal = seal
+        self._body_limit_bytes = body_limit_bytes
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(TRANSACTIONAL_PREFIX):
+            await self._app(scope, receive, send)
+            return
+        try:
+            answer = await self._within_transaction(scope, receive)
+        except _RollBack as rolled_back:
+            answer = rolled_back.answer
+        except Refusal as refusal:
+            answer = problem_answer(refusal, scope["path"])
+        except OSError:
+            log.exception("request.database_away", path=scope["path"])
+            answer = problem_answer(Unavailable("The database does not answer; nothing was changed."), scope["path"])
+        await answer.send(send)
+
+    async def _within_transaction(self, scope: AsgiScope, receive: Receive) -> Answer:
+        body = await _read_body(scope, receive, self._body_limit_bytes)
+        async with self._database.transaction(Scope.platform()) as session:
+            principal = await self._authenticate(session, _header(scope, b"authorization"))
+            record = await self._claim_key(session, scope, principal, body)
+            if record is not None and record.sealed_response is not None:
+                return self._stored(record)
+            await enter_scope(session, principal.scope)
+            scope[SCOPE_KEY] = Unit(session, principal)
+            actor = audit.actor.set(principal.client_id)
+            try:
+                answer = await self._answer(scope, _replay(body, receive))
+            finally:
+                audit.actor.reset(actor)
+            if answer.status >= 400:
+                raise _RollBack(answer)
+            if record is not None:
+                await session.flush()
+                await enter_scope(session, Scope.platform())
+                record.status = answer.status
+                record.sealed_response = self._seal.close(msgspec.msgpack.encode((answer.headers, answer.body)))
+        return answer
+
+    async def _answer(self, scope: AsgiScope, receive: Receive) -> Answer:
+        answer = Answer(500, [], b"")
+        parts: list[bytes] = []
+
+        async def keep(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+                answer.headers = [(bytes(name), bytes(value)) for name, value in message["headers"]]
+            elif message["type"] == "http.response.body":
+                parts.append(message.get("body", b""))
+
+        await self._app(scope, receive, keep)
+        answer.body = b"".join(parts)
+        return answer
+
+    def _stored(self, record: IdempotencyRecord) -> Answer:
+        if record.status is None or record.sealed_response is None:
+            raise Unavailable("The first request with this Idempotency-Key has not ended; try again.")
+        headers, body = msgspec.msgpack.decode(
+            self._seal.open_bytes(record.sealed_response), type=tuple[list[tuple[bytes, bytes]], bytes]
+        )
+        return Answer(record.status, [*headers, (b"idempotency-replayed", b"true")], body)
+
+    async def _claim_key(
+        self, session: AsyncSession, scope: AsgiScope, principal: Principal, body: bytes
+    ) -> IdempotencyRecord | None:
+        """Claim the request's Idempotency-Key; a second request with it waits here until the first has ended."""
+        key = _header(scope, b"idempotency-key") if scope["method"] == "POST" else None
+        if key is None:
+            return None
+        if not 1 <= len(key) <= KEY_LIMIT_CHARACTERS:
+            raise InvalidInput(f"Idempotency-Key has 1 to {KEY_LIMIT_CHARACTERS} characters.", field="Idempotency-Key")
+        target = f"{scope['method']} {scope['path']}?{scope['query_string'].decode('latin-1')}\n".encode()
+        request_digest = hashlib.sha256(target + body).hexdigest()
+        await session.execute(text("SET LOCAL lock_timeout = '30s'"))
+        await session.execute(
+            insert(IdempotencyRecord)
+            .values(
+                client_id=principal.client_id,
+                key=key,
+                request_digest=request_digest,
+                created_at=clock.now(),
+                status=None,
+                sealed_response=None,
+            )
+            .on_conflict_do_nothing()
+        )
+        record = (
+            await session.execute(
+                select(IdempotencyRecord).where(
+                    IdempotencyRecord.client_id == principal.client_id, IdempotencyRecord.key == key
+                )
+            )
+        ).scalar_one()
+        if record.request_digest != request_digest:
+            raise IdempotencyKeyReused(
+                "This Idempotency-Key came with another request before; use a new key for a new request.",
+                field="Idempotency-Key",
+            )
+        return record

@@ -1,0 +1,1 @@
+"""Schema migrations (Alembic); `infra.app.schema` runs them."""

@@ -1,0 +1,64 @@
+"""Tables of the provisioning room: seat orders and seats."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from infra.kit.database import Base
+
+
+class SeatOrder(Base):
+    """An order to add or return seats (clauses C6, C9, C10)."""
+
+    __tablename__ = "seat_order"
+    __table_args__ = (Index(None, "order_id"),)
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    order_id: Mapped[str] = mapped_column(primary_key=True)
+    contract_id: Mapped[str]
+    kind: Mapped[str]
+    """`opening`, `add` or `return`."""
+    item: Mapped[str]
+    """`seat` or `circuit`."""
+    quantity: Mapped[int]
+    seat_ids: Mapped[list[Any]]
+    """The seats added or returned."""
+    ordered_on: Mapped[date]
+    effective_on: Mapped[date]
+    state: Mapped[str]
+    """`awaiting_payment`, `scheduled`, `done`, `cancelled` or `lapsed`."""
+    invoice_id: Mapped[str | None] = mapped_column(index=True)
+    notice_waived_by: Mapped[str | None]
+    created_at: Mapped[datetime]
+    changed_at: Mapped[datetime]
+
+
+class Seat(Base):
+    """An agent position: an extension with its SIP account (clause C20)."""
+
+    __tablename__ = "seat"
+    __table_args__ = (
+        UniqueConstraint("tenant_id", "extension"),
+        UniqueConstraint("tenant_id", "contract_id", "item", "number"),
+        Index(None, "seat_id"),
+    )
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    seat_id: Mapped[str] = mapped_column(primary_key=True)
+    contract_id: Mapped[str]
+    item: Mapped[str]
+    number: Mapped[int]
+    """The holding's number in its contract."""
+    extension: Mapped[str]
+    name: Mapped[str | None]
+    order_id: Mapped[str] = mapped_column(index=True)
+    state: Mapped[str]
+    """`ordered`, `open`, `closed` or `cancelled` (provisioning/rules/seat_states.py)."""
+    opened_at: Mapped[datetime | None]
+    closes_on: Mapped[date | None]
+    closed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]

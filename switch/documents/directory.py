@@ -1,0 +1,78 @@
+"""Directory answers: one account, found."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from switch.documents.channel import harmless
+from switch.documents.markup import document, element, param
+from switch.routing import EMERGENCY_CONTEXT
+
+INTERNAL_PROFILE = "internal"
+"""The profile that phones register at."""
+
+_A1_HASH = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+
+class HashRefused(ValueError):
+    """An a1-hash is MD5(user:domain:password) in 32 small hexadecimal digits; store it so."""
+
+    def __init__(self) -> None:
+        super().__init__("an a1-hash must be the 32 small hexadecimal digits of MD5(user:domain:password)")
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryUser:
+    """An account as a node is to know it for the moment of one lookup.
+
+    `username`: the extension (or the canary's name). `a1_hash`: MD5(username:domain:password), hexadecimal;
+    without it FreeSWITCH would let anybody in, so it is never empty. `context`: the tenant's dialplan
+    context.
+    """
+
+    domain: str
+    username: str
+    a1_hash: str
+    tenant_id: str
+    seat_id: str | None
+    context: str
+
+    def __repr__(self) -> str:
+        return f"DirectoryUser({self.username}@{self.domain})"
+
+
+def directory_user(user: DirectoryUser, *, emergency_only: bool = False) -> str:
+    """The account with password hash, dial string and channel variables.
+
+    `emergency_only`: the account may reach emergency numbers and nothing else, and nobody can ring it.
+
+    The document carries no `cacheable` attribute: a node must ask every time, so that a suspension holds even
+    when no command reaches it. The dial string is what `user/EXTENSION@DOMAIN` rings (mod_dptools
+    `user_outgoing_channel`): the registered contact, looked up by mod_sofia itself
+    (`sofia/PROFILE/USER%DOMAIN`) instead of by the usual `${sofia_contact(...)}`, because nodes run with API
+    expansion switched off. `seatline_service` is not among the variables: it would be set on emergency calls
+    too. Raises `HashRefused`, `NotHarmless`.
+    """
+    if _A1_HASH.fullmatch(user.a1_hash) is None:
+        raise HashRefused
+    username, domain = harmless("username", user.username), harmless("domain", user.domain)
+    params = [param("a1-hash", user.a1_hash)]
+    if not emergency_only:
+        params.append(param("dial-string", f"sofia/{INTERNAL_PROFILE}/{username}%{domain}"))
+    variables = {
+        "user_context": EMERGENCY_CONTEXT if emergency_only else harmless("context", user.context),
+        "seatline_tenant": harmless("tenant_id", user.tenant_id),
+        "seatline_seat": harmless("seat_id", user.seat_id or ""),
+        "seatline_extension": username,
+    }
+    entry = element(
+        "user",
+        element("params", *params),
+        element(
+            "variables",
+            *(element("variable", name=name, value=value) for name, value in variables.items() if value),
+        ),
+        id=username,
+    )
+    return document(element("section", element("domain", element("users", entry), name=domain), name="directory"))

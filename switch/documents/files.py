@@ -1,0 +1,281 @@
+"""The files of a node's configuration directory, as texts.
+
+Module by module after the files of FreeSWITCH 1.11 that read them (`src/mod/*/mod_*.c`, `src/switch_core.c`);
+only what differs from the built-in defaults or guards something is said.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from switch.documents.markup import DECLARATION, Element, document, element, flag, param
+from switch.documents.settings import NodeConfiguration
+from switch.documents.sofia import CONTROL_LIST, access_lists, sofia_configuration
+from switch.numbers import EMERGENCY_NUMBERS
+from switch.routing import EMERGENCY_CONTEXT, REFUSED_CONTEXT
+
+MODULES = (
+    "mod_console",
+    "mod_logfile",
+    "mod_commands",
+    "mod_dptools",
+    "mod_dialplan_xml",
+    "mod_sndfile",
+    "mod_tone_stream",
+    "mod_event_socket",
+    "mod_json_cdr",
+    "mod_xml_curl",
+    "mod_sofia",
+)
+"""In this order: what comes before mod_xml_curl is configured by files alone, mod_sofia asks for current
+gateways.
+"""
+
+LOG_ROLLOVER_BYTES = 10_485_760
+LOG_FILES_KEPT = 10
+XML_ANSWER_MAX_BYTES = 1_048_576
+
+_SECTIONS = ("directory", "dialplan", "configuration")
+
+
+def node_files(settings: NodeConfiguration, *, failed_records: Path, all_records: Path) -> dict[str, str]:
+    """Every file of the directory: path below it to text; `freeswitch.xml`, which includes the others, is the
+    last.
+    """
+    configurations = (
+        _modules(),
+        _switch(settings),
+        _console(),
+        _logfile(),
+        _event_socket(settings),
+        _xml_curl(settings),
+        _json_cdr(settings, failed_records=failed_records, all_records=all_records),
+        access_lists(settings),
+        sofia_configuration(settings),
+    )
+    named = {dict(item.attributes)["name"]: item for item in configurations}
+    return {
+        "vars.xml": _included(*_variables()),
+        **{f"autoload_configs/{name}.xml": _included(item) for name, item in named.items()},
+        "dialplan/refused.xml": _included(_refused_context()),
+        "dialplan/emergency.xml": _included(_emergency_context(settings)),
+        "freeswitch.xml": _top(),
+    }
+
+
+def _included(*elements: Element) -> str:
+    """A file that another one includes; the `<include>` lines are dropped by FreeSWITCH."""
+    lines = [line for item in elements for line in item.lines(1)]
+    return "\n".join(("<include>", *lines, "</include>")) + "\n"
+
+
+def _preprocess(command: str, data: str) -> Element:
+    return element("X-PRE-PROCESS", cmd=command, data=data)
+
+
+def _top() -> str:
+    sections = (
+        element("section", _preprocess("include", "autoload_configs/*.xml"), name="configuration"),
+        element("section", _preprocess("include", "dialplan/*.xml"), name="dialplan"),
+        # Empty on purpose: whoever the API does not know is nobody.
+        element("section", name="directory"),
+    )
+    text = document(_preprocess("include", "vars.xml"), *sections)
+    return text.removeprefix(DECLARATION).join(('<?xml version="1.0"?>\n', ""))
+
+
+def _variables() -> tuple[Element, ...]:
+    """Global variables. Without these commands, text that slips into an application's argument can run no
+    program.
+    """
+    return (
+        _preprocess("set", "disable_system_api_commands=true"),
+        _preprocess("set", "disable_system_app_commands=true"),
+    )
+
+
+def _configuration(name: str, *children: Element) -> Element:
+    return element("configuration", *children, name=name, description="Written by seatline node-config")
+
+
+def _settings(*params: Element) -> Element:
+    return element("settings", *params)
+
+
+def _modules() -> Element:
+    return _configuration("modules.conf", element("modules", *(element("load", module=module) for module in MODULES)))
+
+
+def _switch(settings: NodeConfiguration) -> Element:
+    return _configuration(
+        "switch.conf",
+        _settings(
+            param("switchname", settings.name),
+            param("max-sessions", settings.max_sessions),
+            param("sessions-per-second", settings.sessions_per_second),
+            param("rtp-start-port", settings.rtp_start_port),
+            param("rtp-end-port", settings.rtp_end_port),
+            # A port that another process or node on this machine holds is skipped.
+            flag("rtp-port-usage-robustness", True),
+            param("event-heartbeat-interval", settings.heartbeat_interval_seconds),
+            param("loglevel", "info"),
+            flag("colorize-console", False),
+            flag("dump-cores", False),
+            # `${command(...)}` in data stays text.
+            flag("api-expansion", False),
+        ),
+    )
+
+
+def _console() -> Element:
+    return _configuration(
+        "console.conf",
+        element("mappings", element("map", name="all", value="console,notice,warning,err,crit,alert")),
+        _settings(flag("colorize", False), param("loglevel", "notice")),
+    )
+
+
+def _logfile() -> Element:
+    return _configuration(
+        "logfile.conf",
+        _settings(flag("rotate-on-hup", True)),
+        element(
+            "profiles",
+            element(
+                "profile",
+                _settings(
+                    param("rollover", LOG_ROLLOVER_BYTES),
+                    param("maximum-rotate", LOG_FILES_KEPT),
+                    flag("uuid", True),
+                ),
+                element("mappings", element("map", name="all", value="console,info,notice,warning,err,crit,alert")),
+                name="default",
+            ),
+        ),
+    )
+
+
+def _event_socket(settings: NodeConfiguration) -> Element:
+    return _configuration(
+        "event_socket.conf",
+        _settings(
+            flag("nat-map", False),
+            param("listen-ip", settings.esl_host),
+            param("listen-port", settings.esl_port),
+            param("password", settings.esl_password),
+            param("apply-inbound-acl", CONTROL_LIST),
+            # Without its event socket a node cannot be told anything: better it does not start.
+            flag("stop-on-bind-error", True),
+        ),
+    )
+
+
+def _xml_curl(settings: NodeConfiguration) -> Element:
+    bindings = (
+        element(
+            "binding",
+            element("param", name="gateway-url", value=settings.endpoint(f"/switch/{section}"), bindings=section),
+            param("gateway-credentials", f"{settings.name}:{settings.node_secret}"),
+            param("auth-scheme", "basic"),
+            param("timeout", settings.xml_timeout_seconds),
+            param("response-max-bytes", XML_ANSWER_MAX_BYTES),
+            *_certificate_checks(settings),
+            name=section,
+        )
+        for section in _SECTIONS
+    )
+    return _configuration("xml_curl.conf", element("bindings", *bindings))
+
+
+def _json_cdr(settings: NodeConfiguration, *, failed_records: Path, all_records: Path) -> Element:
+    """Every leg, by HTTP and on disk.
+
+    `queue-capacity` stays unset: what is queued at shutdown would be destroyed. `disable-100-continue` too:
+    it replaces the content type. Delay is spent on the call's own thread, so it is short; what fails goes to
+    disk and is swept.
+    """
+    return _configuration(
+        "json_cdr.conf",
+        _settings(
+            param("url", settings.endpoint("/switch/cdr")),
+            param("cred", f"{settings.name}:{settings.node_secret}"),
+            param("auth-scheme", "basic"),
+            param("timeout", settings.record_timeout_seconds),
+            param("retries", settings.record_retries),
+            param("delay", settings.record_retry_delay_seconds),
+            flag("log-b-leg", True),
+            flag("prefix-a-leg", False),
+            flag("encode", False),
+            flag("encode-values", False),
+            flag("log-http-and-disk", True),
+            param("log-dir", str(all_records)),
+            param("err-log-dir", str(failed_records)),
+            flag("log-errors-to-disk", True),
+            flag("rotate", False),
+            *_certificate_checks(settings),
+        ),
+    )
+
+
+def _certificate_checks(settings: NodeConfiguration) -> tuple[Element, ...]:
+    """FreeSWITCH checks certificates only when told to."""
+    if not settings.api_url.startswith("https:"):
+        return ()
+    return (flag("enable-cacert-check", True), flag("enable-ssl-verifyhost", True))
+
+
+def _action(application: str, data: str) -> Element:
+    return element("action", application=application, data=data)
+
+
+def _always(*actions: Element) -> Element:
+    return element("condition", *actions)
+
+
+def _refused_context() -> Element:
+    """Where calls end that were never given a context: refused, whatever the API says."""
+    actions = (
+        _action("set", "seatline_refusal=unknown_seat"),
+        _action("respond", "403 Forbidden"),
+        _action("hangup", "CALL_REJECTED"),
+    )
+    return element("context", element("extension", _always(*actions), name="refused"), name=REFUSED_CONTEXT)
+
+
+def _emergency_context(settings: NodeConfiguration) -> Element:
+    """For a call that has reached the emergency context while the API does not answer any more.
+
+    Every gateway in turn, as in `switch.documents.dialplan`; without tenant and seat, which are on the
+    channel already.
+    """
+    extensions: list[Element] = []
+    for number in sorted(EMERGENCY_NUMBERS) if settings.gateways else ():
+        attempts = "|".join(
+            f"[seatline_gateway={gateway.name}]sofia/gateway/{gateway.name}/{number}" for gateway in settings.gateways
+        )
+        extensions.append(
+            element(
+                "extension",
+                element(
+                    "condition",
+                    _action("set", "seatline_direction=emergency"),
+                    _action("set", "seatline_leg=caller"),
+                    _action("set", f"seatline_destination={number}"),
+                    _action("set", "hangup_after_bridge=true"),
+                    _action("set", "continue_on_fail=false"),
+                    _action(
+                        "bridge",
+                        f"{{seatline_direction=emergency,seatline_leg=gateway,seatline_destination={number}}}{attempts}",
+                    ),
+                    field="destination_number",
+                    expression=f"^{number}$",
+                ),
+                name=f"emergency_{number}",
+            )
+        )
+    refused = element(
+        "extension",
+        _always(_action("respond", "403 Forbidden"), _action("hangup", "CALL_REJECTED")),
+        name="refused",
+    )
+    return element("context", *extensions, refused, name=EMERGENCY_CONTEXT)

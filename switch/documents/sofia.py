@@ -1,0 +1,147 @@
+"""SIP profiles, gateways and access lists of a node: the same elements in its files and in answers while it
+runs.
+"""
+
+from __future__ import annotations
+
+from switch.documents.directory import INTERNAL_PROFILE
+from switch.documents.markup import Element, element, flag, param
+from switch.documents.settings import Gateway, NodeConfiguration
+from switch.routing import PUBLIC_CONTEXT, REFUSED_CONTEXT
+
+EXTERNAL_PROFILE = "external"
+"""The profile that gateways call and are called by."""
+
+GATEWAY_LIST = "gateways"
+CONTROL_LIST = "control"
+
+CODECS = "PCMA,PCMU"
+"""G.711, which is in FreeSWITCH's core and which every carrier and phone speaks."""
+
+SESSION_TIMEOUT_SECONDS = 1800
+NONCE_LIFETIME_SECONDS = 60
+REGISTER_EXPIRY_SECONDS = 600
+REGISTER_RETRY_SECONDS = 30
+
+
+def sofia_configuration(settings: NodeConfiguration) -> Element:
+    """`sofia.conf`: a profile for phones and one for gateways."""
+    return element(
+        "configuration",
+        element("global_settings", param("log-level", 0), param("debug-presence", 0)),
+        element("profiles", _internal(settings), _external(settings)),
+        name="sofia.conf",
+        description="SIP",
+    )
+
+
+def access_lists(settings: NodeConfiguration) -> Element:
+    """`acl.conf`: who may call in without a password (gateways) and who may command the node."""
+    gateways = sorted({network for gateway in settings.gateways for network in gateway.networks})
+    return element(
+        "configuration",
+        element(
+            "network-lists",
+            _access_list(GATEWAY_LIST, gateways),
+            _access_list(CONTROL_LIST, settings.control_networks),
+        ),
+        name="acl.conf",
+        description="Network lists",
+    )
+
+
+def _access_list(name: str, networks: list[str] | tuple[str, ...]) -> Element:
+    nodes = (element("node", type="allow", cidr=network) for network in networks)
+    return element("list", *nodes, name=name, default="deny")
+
+
+def _internal(settings: NodeConfiguration) -> Element:
+    """Phones. Every INVITE is challenged; the realm is the domain of the From header, so each tenant is its
+    own domain.
+
+    No domain is forced and none is known beforehand: the directory is asked for the one that the phone names.
+    A call that is given no context of its own ends in `refused`.
+    """
+    return element(
+        "profile",
+        element("gateways"),
+        element("domains"),
+        element(
+            "settings",
+            *_common(settings, settings.sip_port),
+            param("context", REFUSED_CONTEXT),
+            flag("auth-calls", True),
+            flag("auth-all-packets", False),
+            flag("auth-subscriptions", True),
+            flag("auth-messages", True),
+            flag("accept-blind-reg", False),
+            flag("accept-blind-auth", False),
+            flag("inbound-reg-force-matching-username", True),
+            param("challenge-realm", "auto_from"),
+            param("nonce-ttl", NONCE_LIFETIME_SECONDS),
+            flag("log-auth-failures", True),
+            param("apply-nat-acl", "nat.auto"),
+        ),
+        name=INTERNAL_PROFILE,
+    )
+
+
+def _external(settings: NodeConfiguration) -> Element:
+    """Gateways. No password, but only from the addresses of the list; nobody can register here."""
+    return element(
+        "profile",
+        element("gateways", *(_gateway(gateway) for gateway in settings.gateways)),
+        element(
+            "settings",
+            *_common(settings, settings.external_sip_port),
+            param("context", PUBLIC_CONTEXT),
+            flag("auth-calls", False),
+            param("apply-inbound-acl", GATEWAY_LIST),
+            flag("disable-register", True),
+        ),
+        name=EXTERNAL_PROFILE,
+    )
+
+
+def _common(settings: NodeConfiguration, port: int) -> tuple[Element, ...]:
+    return (
+        param("user-agent-string", "Seatline"),
+        param("sip-ip", settings.sip_ip),
+        param("sip-port", port),
+        param("rtp-ip", settings.sip_ip),
+        param("dialplan", "XML"),
+        flag("tls", False),
+        flag("manage-presence", False),
+        param("inbound-codec-prefs", CODECS),
+        param("outbound-codec-prefs", CODECS),
+        param("inbound-codec-negotiation", "generous"),
+        flag("inbound-late-negotiation", True),
+        param("rtp-timer-name", "soft"),
+        param("rfc2833-pt", 101),
+        param("dtmf-duration", 2000),
+        param("session-timeout", SESSION_TIMEOUT_SECONDS),
+        param("rtp-timeout-sec", settings.rtp_timeout_seconds),
+        param("rtp-hold-timeout-sec", settings.rtp_hold_timeout_seconds),
+        # While a node drains it says so when asked, not only when called.
+        flag("sip-options-respond-503-on-busy", True),
+    )
+
+
+def _gateway(gateway: Gateway) -> Element:
+    """A carrier. The tenant's number goes into the From header, where carriers look for it."""
+    credentials = (
+        (param("username", gateway.username), param("password", gateway.password or ""))
+        if gateway.username
+        else (param("username", gateway.name),)
+    )
+    return element(
+        "gateway",
+        *credentials,
+        param("realm", gateway.host),
+        param("proxy", gateway.address),
+        flag("register", gateway.register),
+        flag("caller-id-in-from", True),
+        param("expire-seconds", REGISTER_EXPIRY_SECONDS),
+        param("retry-seconds", REGISTER_RETRY_SECONDS),
+        name=gateway.name,
+    )

@@ -1,0 +1,123 @@
+"""Decides who may register or call on a profile that asks for a password.
+
+Source: `sofia_reg.c` (`sofia_reg_auth_challenge`, `sofia_reg_parse_auth`): 401 for REGISTER and 407 for the rest,
+the realm is the host of the To header, an unknown user and a wrong password both get 403.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum
+
+from switch.simulator.directory import Directory, DirectoryUser
+from switch.sip.digest import Challenge, Credentials, NonceBook, NonceVerdict, verify
+from switch.sip.errors import SipError
+from switch.sip.message import Request
+from switch.sip.transactions import ServerTransaction
+from switch.sip.uri import NameAddress, SipUri
+
+
+class Outcome(Enum):
+    """What became of one request's credentials."""
+
+    ADMITTED = "admitted"
+    CHALLENGED = "challenged"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome, with the user when one was admitted."""
+
+    outcome: Outcome
+    user: DirectoryUser | None = None
+    credentials: Credentials | None = None
+
+
+class Authenticator:
+    """Challenges and verifies the requests of one profile."""
+
+    def __init__(self, profile_name: str, directory: Directory) -> None:
+        self._profile_name = profile_name
+        self._directory = directory
+        self._nonces = NonceBook(asyncio.get_running_loop().time)
+
+    async def judge(self, transaction: ServerTransaction) -> Verdict:
+        """Admit, challenge (the answer is sent here) or refuse (the caller answers 403)."""
+        request = transaction.request
+        header = "Authorization" if request.method == "REGISTER" else "Proxy-Authorization"
+        value = request.headers.get(header)
+        if value is None:
+            return self._challenge(transaction, stale=False)
+        try:
+            credentials = Credentials.parse(value)
+        except SipError:
+            return Verdict(Outcome.REFUSED)
+        user = await self._directory.find(
+            credentials.user,
+            credentials.realm,
+            auth_form(request, transaction.source, credentials, self._profile_name),
+            ip=transaction.source[0],
+        )
+        hashed_a1 = user.hashed_a1(credentials.user, credentials.realm) if user is not None else None
+        if hashed_a1 is None or not verify(credentials, method=request.method, hashed_a1=hashed_a1):
+            return Verdict(Outcome.REFUSED)
+        if self._nonces.check(credentials) is NonceVerdict.STALE:
+            return self._challenge(transaction, stale=True)
+        return Verdict(Outcome.ADMITTED, user, credentials)
+
+    def _challenge(self, transaction: ServerTransaction, *, stale: bool) -> Verdict:
+        request = transaction.request
+        challenge = Challenge(request.to_address.uri.host, self._nonces.issue(), stale=stale)
+        if request.method == "REGISTER":
+            transaction.respond(401, headers=[("WWW-Authenticate", str(challenge))])
+        else:
+            transaction.respond(407, headers=[("Proxy-Authenticate", str(challenge))])
+        return Verdict(Outcome.CHALLENGED)
+
+
+def auth_form(
+    request: Request, source: tuple[str, int], credentials: Credentials, profile_name: str
+) -> list[tuple[str, str]]:
+    """The `sip_...` fields of an authentication request, in the order mod_sofia sends them."""
+    contact = contact_of(request)
+    to_uri, from_uri = request.to_address.uri, request.from_address.uri
+    request_uri = SipUri.parse(request.uri)
+    pairs = [
+        ("action", "sip_auth"),
+        ("sip_profile", profile_name),
+        ("sip_user_agent", request.headers.get("User-Agent") or "unknown"),
+        ("sip_auth_username", credentials.user),
+        ("sip_auth_realm", credentials.realm),
+        ("sip_auth_nonce", credentials.nonce),
+        ("sip_auth_uri", credentials.uri),
+        ("sip_contact_user", contact.uri.user if contact else ""),
+        ("sip_contact_host", contact.uri.host if contact else ""),
+        ("sip_to_user", to_uri.user),
+        ("sip_to_host", to_uri.host),
+        ("sip_via_protocol", "udp"),
+        ("sip_from_user", from_uri.user),
+        ("sip_from_host", from_uri.host),
+        ("sip_call_id", request.call_id),
+        ("sip_request_user", request_uri.user),
+        ("sip_request_host", request_uri.host),
+        ("sip_auth_qop", credentials.qop),
+        ("sip_auth_cnonce", credentials.client_nonce),
+        ("sip_auth_nc", credentials.nonce_count),
+        ("sip_auth_response", credentials.response),
+        ("sip_auth_method", request.method),
+        ("client_port", str(source[1])),
+    ]
+    return [(name, value) for name, value in pairs if value]
+
+
+def contact_of(request: Request) -> NameAddress | None:
+    """The first Contact, or None when there is none or it cannot be read."""
+    contacts = request.headers.all("Contact")
+    if not contacts or contacts[0].strip() == "*":
+        return None
+    try:
+        return NameAddress.parse(contacts[0])
+    except SipError:
+        return None

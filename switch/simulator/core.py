@@ -1,0 +1,211 @@
+"""What all parts of a simulated node share: its channels, its switches, and the end of every leg.
+
+The order at a leg's end is FreeSWITCH's: CHANNEL_HANGUP, the call record (the leg stays listed until its delivery
+has ended), CHANNEL_HANGUP_COMPLETE, CHANNEL_DESTROY.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from switch.simulator import causes
+from switch.simulator.call_record import render_call_record
+from switch.simulator.channel import CallerProfile, Channel, Times
+from switch.simulator.events import EventBus, NodeIdentity, now_microseconds
+from switch.simulator.record_delivery import RecordDelivery
+from switch.simulator.registrar import Registrar
+from switch.simulator.settings import GatewaySettings, ProfileSettings, SwitchLimits
+from switch.simulator.xml_lookup import XmlLookup
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class ProfileState:
+    """A running SIP profile as the rest of the node sees it."""
+
+    settings: ProfileSettings
+    address: tuple[str, int]
+    registrar: Registrar
+    gateways: dict[str, GatewaySettings]
+    calls_in: int = 0
+    calls_out: int = 0
+    failed_calls_in: int = 0
+    failed_calls_out: int = 0
+
+    @property
+    def url(self) -> str:
+        """The profile's own address, such as `sip:mod_sofia@127.0.0.1:5060`."""
+        return f"sip:mod_sofia@{self.address[0]}:{self.address[1]}"
+
+
+@dataclass
+class SessionCounters:
+    """What `status` and HEARTBEAT tell about sessions."""
+
+    since_startup: int = 0
+    peak: int = 0
+    second: int = 0
+    this_second: int = 0
+    peak_per_second: int = 0
+
+    def count(self, running: int, second: int) -> None:
+        """One more session, in this second of the node's life."""
+        self.since_startup += 1
+        self.peak = max(self.peak, running)
+        if second != self.second:
+            self.second, self.this_second = second, 0
+        self.this_second += 1
+        self.peak_per_second = max(self.peak_per_second, self.this_second)
+
+
+@dataclass(eq=False)
+class SwitchCore:
+    """The state of one node while it runs."""
+
+    identity: NodeIdentity
+    bus: EventBus
+    lookup: XmlLookup
+    limits: SwitchLimits
+    delivery: RecordDelivery | None
+    global_variables: dict[str, str]
+    modules: frozenset[str]
+    started_at_seconds: float
+    channels: dict[str, Channel] = field(default_factory=dict[str, Channel])
+    profiles: dict[str, ProfileState] = field(default_factory=dict[str, ProfileState])
+    counters: SessionCounters = field(default_factory=SessionCounters)
+    paused_inbound: bool = False
+    paused_outbound: bool = False
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
+
+    @property
+    def uptime_microseconds(self) -> int:
+        """How long the node has been running."""
+        return int((asyncio.get_running_loop().time() - self.started_at_seconds) * 1_000_000)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something beside; a failure is logged, and `cancel_tasks` ends it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a task of the simulated node failed", exc_info=task.exception())
+
+    async def cancel_tasks(self) -> None:
+        """End whatever still runs beside."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another session would be one too many (`max-sessions`)."""
+        return len(self.channels) >= self.limits.max_sessions
+
+    @property
+    def is_too_fast(self) -> bool:
+        """Whether this second already has as many new sessions as allowed (`sessions-per-second`)."""
+        second = self.uptime_microseconds // 1_000_000
+        counters = self.counters
+        return counters.second == second and counters.this_second >= self.limits.sessions_per_second
+
+    def open_channel(self, direction: str, profile: CallerProfile) -> Channel:
+        """A new leg, listed from now on; its variables are still to be set, then `announce` it."""
+        now = now_microseconds()
+        self.counters.count(len(self.channels) + 1, self.uptime_microseconds // 1_000_000)
+        channel = Channel(
+            uuid=str(uuid.uuid4()),
+            direction=direction,
+            session_number=self.counters.since_startup,
+            profile=profile,
+            times=Times(created=now),
+        )
+        self.channels[channel.uuid] = channel
+        return channel
+
+    def fire(self, name: str, channel: Channel, *extra: tuple[str, str]) -> None:
+        """An event about a leg, with its variables."""
+        self.bus.fire(name, [*channel.headers(), *channel.variable_headers(), *extra])
+
+    def answered(self, channel: Channel) -> None:
+        """The leg was answered just now."""
+        if channel.is_answered or not channel.is_up:
+            return
+        channel.times.answered = now_microseconds()
+        channel.call_state = "ACTIVE"
+        channel.variables["endpoint_disposition"] = "ANSWER"
+        self.fire("CHANNEL_ANSWER", channel)
+
+    def bridged(self, caller: Channel, called: Channel) -> None:
+        """Two answered legs hear each other from now on."""
+        now = now_microseconds()
+        for channel, other in ((caller, called), (called, caller)):
+            channel.times.bridged = now
+            channel.peer = other
+            channel.state, channel.call_state = "CS_EXCHANGE_MEDIA", "ACTIVE"
+            channel.variables["last_bridge_to"] = other.uuid
+            channel.variables["bridge_channel"] = other.profile.channel_name
+            channel.variables["bridge_uuid"] = other.uuid
+            channel.variables["signal_bond"] = other.uuid
+        caller.state = "CS_EXECUTE"
+        pair = (("Bridge-A-Unique-ID", caller.uuid), ("Bridge-B-Unique-ID", called.uuid))
+        self.fire("CHANNEL_BRIDGE", caller, *pair)
+
+    def hang_up(self, channel: Channel, cause: str) -> None:
+        """End a leg once; its record is delivered beside, and only then is it gone from the list."""
+        if not channel.mark_ended(cause, at=now_microseconds()):
+            return
+        self.fire("CHANNEL_HANGUP", channel)
+        if channel.end is not None:
+            channel.end(cause)
+        channel.ended.set()
+        self.spawn(self._report(channel))
+
+    def hang_up_all(self, cause: str, matching: dict[str, str] | None = None) -> int:
+        """End every leg whose variables have all these values (every leg when there are none)."""
+        chosen = [
+            channel
+            for channel in tuple(self.channels.values())
+            if channel.is_up and all(channel.variables.get(name) == value for name, value in (matching or {}).items())
+        ]
+        for channel in chosen:
+            self.hang_up(channel, cause)
+        return len(chosen)
+
+    async def _report(self, channel: Channel) -> None:
+        # The other leg's task reacts to the hang-up first, as the variables it sets belong in the record.
+        await asyncio.sleep(0)
+        channel.state = "CS_REPORTING"
+        delivery = self.delivery
+        if delivery is not None and delivery.wants(channel):
+            record = render_call_record(channel, self.identity, encode_values=delivery.settings.encode_values)
+            await delivery.deliver(channel, record)
+        self.fire("CHANNEL_HANGUP_COMPLETE", channel)
+        channel.state = "CS_DESTROY"
+        self.channels.pop(channel.uuid, None)
+        self.bus.fire("CHANNEL_DESTROY", channel.headers())
+
+    def gateway(self, name: str) -> tuple[ProfileState, GatewaySettings] | None:
+        """The gateway of this name (`profile::name` also works) with its profile."""
+        profile_name, separator, short = name.rpartition("::")
+        for profile in self.profiles.values():
+            if separator and profile.settings.name != profile_name:
+                continue
+            if short in profile.gateways:
+                return profile, profile.gateways[short]
+        return None
+
+
+def cause_of(text: str, default: str = causes.NORMAL_CLEARING) -> str:
+    """The cause an argument names; the default when nothing is said."""
+    return causes.named(text) if text.strip() else default

@@ -1,0 +1,328 @@
+"""The signalling of one leg: what its channel wants is said in SIP, what SIP says happens to its channel."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Protocol
+
+from switch.simulator import causes
+from switch.simulator.channel import Channel
+from switch.simulator.core import ProfileState, SwitchCore
+from switch.simulator.events import now_microseconds
+from switch.sip.dialog import Dialog
+from switch.sip.digest import Challenge, a1_hash, answer
+from switch.sip.endpoint import SipEndpoint
+from switch.sip.errors import SipError
+from switch.sip.message import Request, Response
+from switch.sip.transactions import ClientTransaction, ServerTransaction
+
+SDP_TYPE = "application/sdp"
+_FIRST_MEDIA_PORT = 16_384
+_MEDIA_PORTS = 16_384
+_OK = 200
+
+
+class LegHost(Protocol):
+    """What a leg needs from the profile it runs on."""
+
+    core: SwitchCore
+    state: ProfileState
+
+    @property
+    def endpoint(self) -> SipEndpoint:
+        """The profile's socket."""
+        ...
+
+    def adopt(self, leg: Leg) -> None:
+        """From now on requests inside the leg's dialog go to the leg."""
+        ...
+
+    def release(self, leg: Leg) -> None:
+        """The leg is over."""
+        ...
+
+
+def session_description(host: str, session_number: int) -> bytes:
+    """The SDP of a leg: PCMU, PCMA and telephone events at a port where nobody listens."""
+    port = _FIRST_MEDIA_PORT + session_number * 2 % _MEDIA_PORTS
+    version = now_microseconds() // 1_000_000
+    return (
+        f"v=0\r\no=FreeSWITCH {version} {version + 1} IN IP4 {host}\r\ns=FreeSWITCH\r\nc=IN IP4 {host}\r\n"
+        f"t=0 0\r\nm=audio {port} RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
+        "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n"
+    ).encode()
+
+
+def reason_header(cause: str) -> tuple[str, str]:
+    """`Reason: Q.850;cause=17;text="USER_BUSY"`; causes of FreeSWITCH's own are marked as SIP."""
+    number = causes.NUMBERS.get(cause, 0)
+    protocol = "Q.850" if number <= causes.LARGEST_Q850 else "SIP"
+    return "Reason", f'{protocol};cause={number};text="{cause}"'
+
+
+class Leg:
+    """What both directions share: the dialog and its end."""
+
+    def __init__(self, host: LegHost, channel: Channel) -> None:
+        self.host = host
+        self.core = host.core
+        self.channel = channel
+        self.dialog: Dialog | None = None
+        channel.end = self._end
+        self._sdp = session_description(host.state.address[0], channel.session_number)
+
+    @property
+    def contact(self) -> tuple[str, str]:
+        """Our Contact header in this leg."""
+        address = self.host.state.address
+        return "Contact", f"<sip:mod_sofia@{address[0]}:{address[1]}>"
+
+    def receive(self, transaction: ServerTransaction) -> None:
+        """A request inside the dialog."""
+        method = transaction.request.method
+        if method == "BYE":
+            transaction.respond(_OK)
+            self.channel.variables["sip_hangup_disposition"] = "recv_bye"
+            self.channel.variables["sip_term_status"] = "200"
+            self.channel.variables["sip_term_cause"] = "16"
+            self.channel.variables["proto_specific_hangup_cause"] = "sip:200"
+            self.core.hang_up(self.channel, causes.NORMAL_CLEARING)
+        elif method in {"INVITE", "UPDATE"}:
+            transaction.respond(_OK, headers=[self.contact], content_type=SDP_TYPE, body=self._sdp)
+        elif method in {"OPTIONS", "INFO", "NOTIFY", "MESSAGE"}:
+            transaction.respond(_OK)
+        else:
+            transaction.respond(501)
+
+    def _end(self, cause: str) -> None:
+        raise NotImplementedError
+
+    def _send_bye(self, cause: str) -> None:
+        dialog = self.dialog
+        if dialog is None:
+            return
+        self.channel.variables.setdefault("sip_hangup_disposition", "send_bye")
+        request = dialog.create_request("BYE")
+        request.headers.add(*reason_header(cause))
+        try:
+            transaction = self.host.endpoint.send(request, dialog.destination)
+        except SipError:
+            # The socket is closed: the far end learns it from its own timers.
+            return
+        self.core.spawn(_settled(transaction))
+
+
+class InboundLeg(Leg):
+    """A leg that called us."""
+
+    def __init__(self, host: LegHost, channel: Channel, transaction: ServerTransaction) -> None:
+        super().__init__(host, channel)
+        self.transaction = transaction
+        self.core.spawn(self._watch_cancel())
+
+    async def _watch_cancel(self) -> None:
+        waiting = [
+            asyncio.ensure_future(self.transaction.cancelled.wait()),
+            asyncio.ensure_future(self.channel.ended.wait()),
+        ]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for future in waiting:
+                future.cancel()
+        if self.transaction.cancelled.is_set() and self.channel.is_up:
+            self.channel.variables["sip_hangup_disposition"] = "recv_cancel"
+            self.core.hang_up(self.channel, "ORIGINATOR_CANCEL")
+
+    def ring(self) -> None:
+        """180 Ringing."""
+        if self.channel.is_answered or not self.channel.is_up:
+            return
+        if not self.channel.times.progress:
+            self.channel.times.progress = now_microseconds()
+            self.channel.call_state = "RINGING"
+            self.core.fire("CHANNEL_PROGRESS", self.channel)
+        self.transaction.respond(180, headers=[self.contact])
+
+    def open_media(self) -> None:
+        """183 Session Progress with our SDP."""
+        channel = self.channel
+        if channel.is_answered or channel.times.progress_media or not channel.is_up:
+            return
+        now = now_microseconds()
+        channel.times.progress = channel.times.progress or now
+        channel.times.progress_media = now
+        self.core.fire("CHANNEL_PROGRESS_MEDIA", channel)
+        self.transaction.respond(183, headers=[self.contact], content_type=SDP_TYPE, body=self._sdp)
+
+    def answer(self) -> bool:
+        """200 OK with our SDP; False when the caller was faster with a CANCEL."""
+        channel = self.channel
+        if channel.is_answered:
+            return True
+        if not channel.is_up:
+            return False
+        dialog = Dialog.as_called(self.transaction.request, self.transaction.to_tag, self.transaction.source)
+        if not self.transaction.respond(_OK, headers=[self.contact], content_type=SDP_TYPE, body=self._sdp):
+            return False
+        self.dialog = dialog
+        channel.set("sip_to_tag", self.transaction.to_tag)
+        channel.times.progress_media = channel.times.progress_media or now_microseconds()
+        self.host.adopt(self)
+        self.core.answered(channel)
+        self.core.spawn(self._await_acknowledgement())
+        return True
+
+    async def _await_acknowledgement(self) -> None:
+        if not await self.transaction.wait_acknowledged() and self.channel.is_up:
+            self.core.hang_up(self.channel, "RECOVERY_ON_TIMER_EXPIRE")
+
+    def refuse(self, status: int, reason: str = "") -> None:
+        """A final status of the dialplan's choice (application `respond`)."""
+        cause = causes.from_sip(status)
+        if self.transaction.respond(status, reason, headers=[reason_header(cause)]):
+            self.channel.variables["sip_hangup_disposition"] = "send_refuse"
+        self.core.hang_up(self.channel, cause)
+
+    def _end(self, cause: str) -> None:
+        if self.channel.is_answered:
+            if self.channel.variables.get("sip_hangup_disposition") != "recv_bye":
+                self._send_bye(cause)
+        elif self.transaction.final_status is None:
+            self.channel.variables["sip_hangup_disposition"] = "send_refuse"
+            self.host.state.failed_calls_in += 1
+            self.transaction.respond(causes.to_sip(cause), headers=[reason_header(cause)])
+        self.host.release(self)
+
+
+class OutboundLeg(Leg):
+    """A leg that we call. `outcome` becomes `answered` or the cause of its end."""
+
+    def __init__(
+        self,
+        host: LegHost,
+        channel: Channel,
+        request: Request,
+        destination: tuple[str, int],
+        credentials: tuple[str, str] | None = None,
+    ) -> None:
+        super().__init__(host, channel)
+        self.progressed = asyncio.Event()
+        self.media_opened = asyncio.Event()
+        self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._request = request
+        self._destination = destination
+        self._credentials = credentials
+        self._transaction: ClientTransaction | None = None
+
+    def start(self) -> None:
+        """Send the INVITE."""
+        self._request.headers.set(*self.contact)
+        self._request.set_body(SDP_TYPE, self._sdp)
+        self.core.spawn(self._invite())
+
+    async def _invite(self) -> None:
+        try:
+            response = await self._send(self._request)
+            if response.status in {401, 407} and self._credentials is not None and self.channel.is_up:
+                response = await self._send(self._authenticated(response))
+        except SipError:
+            self._over("RECOVERY_ON_TIMER_EXPIRE")
+            return
+        if response.status >= 300:
+            self._refused(response)
+            return
+        dialog = Dialog.as_caller(self._request, response, self._destination)
+        self.dialog = dialog
+        if not self.channel.is_up:
+            # The answer crossed our CANCEL: hang up what nobody wants any more (RFC 3261 9.1).
+            self._send_bye(self.channel.hangup_cause)
+            return
+        self.host.adopt(self)
+        self.channel.set("sip_to_tag", dialog.key[2])
+        self.core.answered(self.channel)
+        self._settle("answered")
+
+    async def _send(self, request: Request) -> Response:
+        self._request = request
+        self._transaction = self.host.endpoint.send(request, self._destination, on_provisional=self._progress)
+        return await self._transaction.final()
+
+    def _authenticated(self, response: Response) -> Request:
+        user, password = self._credentials or ("", "")
+        name = "WWW-Authenticate" if response.status == 401 else "Proxy-Authenticate"
+        challenge = Challenge.parse(response.header(name))
+        old = self._request
+        headers = old.headers.copy()
+        headers.remove("Via")
+        number = old.sequence[0] + 1
+        headers.set("CSeq", f"{number} INVITE")
+        credentials = answer(
+            challenge,
+            method="INVITE",
+            uri=old.uri,
+            user=user,
+            hashed_a1=a1_hash(user, challenge.realm, password),
+        )
+        headers.set("Authorization" if response.status == 401 else "Proxy-Authorization", str(credentials))
+        return Request(headers=headers, body=old.body, method="INVITE", uri=old.uri)
+
+    def _progress(self, response: Response) -> None:
+        if response.status <= 100 or not self.channel.is_up:
+            return
+        now = now_microseconds()
+        if not self.channel.times.progress:
+            self.channel.times.progress = now
+            self.channel.call_state = "RINGING"
+            self.core.fire("CHANNEL_PROGRESS", self.channel)
+        if response.body and not self.channel.times.progress_media:
+            self.channel.times.progress_media = now
+            self.core.fire("CHANNEL_PROGRESS_MEDIA", self.channel)
+            self.media_opened.set()
+        self.progressed.set()
+
+    def _refused(self, response: Response) -> None:
+        variables = self.channel.variables
+        variables["sip_invite_failure_status"] = str(response.status)
+        variables["sip_invite_failure_phrase"] = response.reason
+        variables["sip_term_status"] = str(response.status)
+        variables["proto_specific_hangup_cause"] = f"sip:{response.status}"
+        if self.channel.is_up:
+            variables["sip_hangup_disposition"] = "recv_refuse"
+        self.host.state.failed_calls_out += 1
+        cause = causes.from_sip(response.status)
+        variables["sip_term_cause"] = str(causes.q850(cause))
+        self._over(cause)
+
+    def _over(self, cause: str) -> None:
+        self.core.hang_up(self.channel, cause)
+        self._settle(self.channel.hangup_cause)
+
+    def _settle(self, outcome: str) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+    def _end(self, cause: str) -> None:
+        if self.dialog is not None:
+            if self.channel.variables.get("sip_hangup_disposition") != "recv_bye":
+                self._send_bye(cause)
+        elif self._transaction is not None and not self._transaction.is_finished:
+            self.channel.variables["sip_hangup_disposition"] = "send_cancel"
+            self._transaction.cancel()
+        self.host.release(self)
+        self._settle(cause)
+
+
+async def _settled(transaction: ClientTransaction) -> None:
+    """Wait for an answer that changes nothing any more."""
+    try:
+        await transaction.final()
+    except SipError:
+        # The far end is gone; the leg has ended all the same.
+        return
+
+
+def new_branchless_call_id() -> str:
+    """A Call-ID in the form FreeSWITCH gives its own calls."""
+    return "-".join(secrets.token_hex(size) for size in (4, 2, 2, 2, 6))

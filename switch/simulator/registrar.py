@@ -1,0 +1,151 @@
+"""Keeps the registrations of one profile: who is where, until when.
+
+Source: `sofia_reg.c`. Expiry is checked when somebody asks and by the node's once-a-second sweep; event names and
+the texts of `sofia status profile ... reg` are those of a running 1.11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from switch.simulator.events import EventBus, local_stamp, now_microseconds
+
+MAX_REGISTRATIONS = 100_000
+GRACE_SECONDS = 60
+"""mod_sofia lets a registration live this much longer than it told the phone."""
+
+_MICROSECONDS = 1_000_000
+_RULE = "=" * 97
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One contact of one user; `expires_at` is in microseconds of the node's clock."""
+
+    user: str
+    domain: str
+    contact: str
+    contact_uri: str
+    call_id: str
+    agent: str
+    network_ip: str
+    network_port: int
+    expires_at: int
+    auth_user: str
+    auth_realm: str
+
+    @property
+    def address(self) -> str:
+        """`user@domain`."""
+        return f"{self.user}@{self.domain}"
+
+
+class Registrar:
+    """The registrations of one profile, by Call-ID as mod_sofia keeps them."""
+
+    def __init__(self, profile_name: str, bus: EventBus, clock: Callable[[], int] = now_microseconds) -> None:
+        self._profile_name = profile_name
+        self._bus = bus
+        self._clock = clock
+        self._by_call_id: dict[str, Registration] = {}
+        self._listed: dict[str, Registration] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_call_id)
+
+    def register(self, registration: Registration, *, headers: list[tuple[str, str]]) -> bool:
+        """Keep a registration (a new one of the same user and contact replaces the old); False when full."""
+        for other in tuple(self._by_call_id.values()):
+            if other.address == registration.address:
+                self._drop(other)
+        if len(self._by_call_id) >= MAX_REGISTRATIONS:
+            return False
+        self._by_call_id[registration.call_id] = registration
+        self._listed[registration.call_id] = registration
+        self._bus.fire("CUSTOM", headers, subclass="sofia::register")
+        return True
+
+    def unregister(self, address: str, *, headers: list[tuple[str, str]]) -> None:
+        """The phone said goodbye: every contact of `user@domain` goes."""
+        for registration in self.of(address):
+            self._drop(registration)
+        self._bus.fire("CUSTOM", headers, subclass="sofia::unregister")
+
+    def of(self, address: str) -> tuple[Registration, ...]:
+        """The live registrations of `user@domain`."""
+        self.sweep()
+        return tuple(item for item in self._by_call_id.values() if item.address == address)
+
+    def all(self) -> tuple[Registration, ...]:
+        """Every live registration, in the order of registering."""
+        self.sweep()
+        return tuple(self._by_call_id.values())
+
+    def listed(self) -> tuple[Registration, ...]:
+        """What `show registrations` has: it forgets a flushed registration only when its time is over."""
+        now = self._clock()
+        self._listed = {key: item for key, item in self._listed.items() if item.expires_at > now}
+        return tuple(self._listed.values())
+
+    def flush(self, key: str = "") -> int:
+        """Forget by Call-ID, `user@domain` or a bare domain (everything when empty); returns how many."""
+        chosen = [
+            item for item in self._by_call_id.values() if not key or key in {item.call_id, item.address, item.domain}
+        ]
+        for item in chosen:
+            self._by_call_id.pop(item.call_id, None)
+            self._announce_expiry(item)
+        return len(chosen)
+
+    def sweep(self) -> None:
+        """Let go of what has expired."""
+        now = self._clock()
+        for item in tuple(self._by_call_id.values()):
+            if item.expires_at <= now:
+                self._drop(item)
+                self._announce_expiry(item)
+
+    def _drop(self, registration: Registration) -> None:
+        self._by_call_id.pop(registration.call_id, None)
+        self._listed.pop(registration.call_id, None)
+
+    def _announce_expiry(self, item: Registration) -> None:
+        headers = [
+            ("profile-name", self._profile_name),
+            ("call-id", item.call_id),
+            ("user", item.user),
+            ("host", item.domain),
+            ("contact", item.contact),
+            ("expires", str(item.expires_at // _MICROSECONDS)),
+            ("user-agent", item.agent),
+        ]
+        self._bus.fire("CUSTOM", headers, subclass="sofia::expire")
+
+    def report(self, hostname: str, *, matching: str = "") -> str:
+        """The text of `sofia status profile <name> reg [user@domain]`."""
+        chosen = [item for item in self.all() if not matching or matching in item.address]
+        lines = ["", "Registrations:", _RULE]
+        for item in chosen:
+            left_seconds = max(0, (item.expires_at - self._clock()) // _MICROSECONDS)
+            lines.extend(
+                [
+                    f"Call-ID:    \t{item.call_id}",
+                    f"User:       \t{item.address}",
+                    f"Contact:    \t{item.contact}",
+                    f"Agent:      \t{item.agent}",
+                    f"Status:     \tRegistered(UDP)(unknown) EXP({local_stamp(item.expires_at)}) "
+                    f"EXPSECS({left_seconds})",
+                    "Ping-Status:\tReachable",
+                    "Ping-Time:\t0.00",
+                    f"Host:       \t{hostname}",
+                    f"IP:         \t{item.network_ip}",
+                    f"Port:       \t{item.network_port}",
+                    f"Auth-User:  \t{item.auth_user}",
+                    f"Auth-Realm: \t{item.auth_realm}",
+                    f"MWI-Account:\t{item.address}",
+                    "",
+                ]
+            )
+        lines.extend([f"Total items returned: {len(chosen)}", _RULE, ""])
+        return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""Roles and what each may do: one pure table."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Role = Literal["platform_operator", "finance", "tenant_admin", "tenant_viewer"]
+ROLES: tuple[Role, ...] = get_args(Role)
+
+_TENANT_READS = frozenset(
+    {
+        "tenants:read", "contracts:read", "seat_orders:read", "seats:read", "calls:read", "invoices:read",
+        "payments:read", "rate_decks:read", "audit:read", "quotes:make", "numbers:read", "canary_checks:read",
+    }
+)  # fmt: skip
+
+_PERMISSIONS: dict[Role, frozenset[str]] = {
+    "platform_operator": _TENANT_READS
+    | {
+        "tenants:write", "clients:write", "contracts:write", "seat_orders:write", "seat_orders:waive_notice",
+        "seats:write", "rate_decks:write", "nodes:read", "nodes:write", "numbers:write", "gateways:write",
+        "set_aside_records:read", "set_aside_records:write",
+    },
+    "finance": _TENANT_READS
+    | {
+        "contracts:write", "rate_decks:write", "invoices:write", "payments:write", "charges:write",
+        "set_aside_records:read",
+    },
+    "tenant_admin": _TENANT_READS | {"seat_orders:write", "seats:write", "clients:write"},
+    "tenant_viewer": _TENANT_READS,
+}  # fmt: skip
+
+TENANT_ROLES: frozenset[Role] = frozenset({"tenant_admin", "tenant_viewer"})
+"""Roles that belong to one tenant; the others belong to none."""
+
+
+def permissions_of(role: Role) -> frozenset[str]:
+    """Everything a role may do."""
+    return _PERMISSIONS[role]
+
+
+def may_grant(granter: Role, granted: Role) -> bool:
+    """Whether a caller may make a client with this role: operators any, tenant admins those of their tenant."""
+    if granter == "platform_operator":
+        return True
+    return granter == "tenant_admin" and granted in TENANT_ROLES
