@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Index, Numeric, UniqueConstraint
+from sqlalchemy import Index, Numeric, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from infra.kit.database import Base
@@ -33,6 +33,8 @@ class Contract(Base):
     """First day of the last month whose monthly invoice has been made; later calls of it go on the next one."""
     rate_deck_id: Mapped[str | None]
     """The contract's own deck; None: the default deck."""
+    fixed_deposit_returned: Mapped[bool]
+    """Whether the final invoice has given the contract's own deposit back (rule 11)."""
     created_at: Mapped[datetime]
 
 
@@ -40,6 +42,16 @@ class Holding(Base):
     """One rented seat or circuit, as money sees it: held from a day to a day, with what was paid for it."""
 
     __tablename__ = "holding"
+    __table_args__ = (
+        Index(None, "tenant_id", "order_id"),
+        Index(None, "tenant_id", "order_invoice_id"),
+        Index(
+            "ix_holding_opening_to_invoice",
+            "tenant_id",
+            "contract_id",
+            postgresql_where=text("opening AND invoiced_on IS NULL AND NOT lapsed"),
+        ),
+    )
 
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
     contract_id: Mapped[str] = mapped_column(primary_key=True)
@@ -50,16 +62,31 @@ class Holding(Base):
     order_id: Mapped[str]
     ordered_on: Mapped[date]
     effective_on: Mapped[date]
+    opening: Mapped[bool]
+    """Whether it belongs to the contract's opening (rule 2) rather than to an addition (rule 4)."""
+    invoiced_on: Mapped[date | None]
+    """When its order was charged; None: the opening invoice's day has not come."""
+    order_invoice_id: Mapped[str | None]
+    """The invoice that charges its order; None beside an `invoiced_on`: there was nothing to pay."""
+    deposit_asked: Mapped[Decimal]
+    """CNY; held from the day on which the order's invoice is paid."""
+    deposit_returned: Mapped[bool]
     opened_on: Mapped[date | None]
     """None until it is paid and opened."""
     closes_on: Mapped[date | None]
-    """Last day held, once a return is ordered."""
+    """Last day held, once a return is ordered or the contract has ended."""
+    returned: Mapped[bool]
+    """Tells a return (C10) from the end of the contract."""
     return_ordered_on: Mapped[date | None]
     lapsed: Mapped[bool]
 
 
 class RentCharge(Base):
-    """What a contract's rent was for one holding and month, exactly, and the invoice that charged it."""
+    """What a contract's rent was for one holding and month, exactly, and the invoice that charged it.
+
+    The amount is `unit_price` × `days` / `month_days`, not rounded: what is returned later is a part of this, not of a
+    rounded line.
+    """
 
     __tablename__ = "rent_charge"
 
@@ -68,12 +95,10 @@ class RentCharge(Base):
     item: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     month: Mapped[date] = mapped_column(primary_key=True)
-    kind: Mapped[str] = mapped_column(primary_key=True)
-    """`rent` or `deposit`."""
-    amount: Mapped[str]
-    """An exact fraction as text (`30000/31`): what is returned later is a part of this, not of a rounded line."""
-    monthly_rent: Mapped[str]
-    """The full month's rent this was priced at, as text."""
+    unit_price: Mapped[Decimal]
+    """The full month's rent this was priced at, CNY."""
+    days: Mapped[int]
+    month_days: Mapped[int]
     invoice_id: Mapped[str] = mapped_column(index=True)
 
 
@@ -87,15 +112,19 @@ class OneOffCharge(Base):
     contract_id: Mapped[str]
     kind: Mapped[str]
     on: Mapped[date]
-    amount: Mapped[Decimal]
+    amount: Mapped[Decimal] = mapped_column(Numeric(16, 4))
     note: Mapped[str]
-    invoice_id: Mapped[str | None]
+    billed_on: Mapped[date | None]
+    """Date of the invoice that took it; also set when its kind rounded to nothing there."""
 
 
 class RateDeck(Base):
     """A rate deck as it was uploaded; immutable."""
 
     __tablename__ = "rate_deck"
+    __table_args__ = (
+        Index("uq_rate_deck_one_default", "is_default", unique=True, postgresql_where=text("is_default")),
+    )
 
     deck_id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str]
@@ -137,8 +166,9 @@ class UnratedCall(Base):
     month: Mapped[date] = mapped_column(primary_key=True)
     leg_id: Mapped[str] = mapped_column(primary_key=True)
     reason: Mapped[str]
-    """`no_contract`, `no_deck` or `no_prefix`."""
+    """One of `billing.usage.REASONS`, such as `no_contract`, `no_deck` or `no_prefix`."""
     seen_at: Mapped[datetime]
+    """When it was first found to have no price."""
 
 
 class Invoice(Base):
@@ -149,6 +179,20 @@ class Invoice(Base):
         UniqueConstraint("tenant_id", "number"),
         Index(None, "invoice_id"),
         Index(None, "tenant_id", "contract_id", "period"),
+        Index(
+            "uq_invoice_one_a_month",
+            "tenant_id",
+            "contract_id",
+            "reason",
+            "period",
+            unique=True,
+            postgresql_where=text("reason IN ('monthly', 'final') AND voided_at IS NULL"),
+        ),
+        Index(
+            "ix_invoice_open",
+            "tenant_id",
+            postgresql_where=text("paid < total AND voided_at IS NULL"),
+        ),
     )
 
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
@@ -168,6 +212,11 @@ class Invoice(Base):
     """Payments and credit allocated to it so far."""
     paid_on: Mapped[date | None]
     suspends_on: Mapped[date | None]
+    """The day from whose beginning it suspends while unpaid; None where it never does."""
+    fixed_deposit_asked: Mapped[Decimal]
+    """The part of an opening invoice that is the contract's own deposit (C4)."""
+    provisional: Mapped[bool]
+    """Whether its dates rest on a year whose working days are not published yet (rule 1)."""
     voided_at: Mapped[datetime | None]
     void_reason: Mapped[str | None]
     created_at: Mapped[datetime]
@@ -205,7 +254,16 @@ class Payment(Base):
     """Money received, as finance recorded it; reversed, never deleted."""
 
     __tablename__ = "payment"
-    __table_args__ = (Index(None, "payment_id"),)
+    __table_args__ = (
+        Index(None, "payment_id"),
+        Index(
+            "uq_payment_reference",
+            "tenant_id",
+            "reference",
+            unique=True,
+            postgresql_where=text("reversed_at IS NULL"),
+        ),
+    )
 
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
     payment_id: Mapped[str] = mapped_column(primary_key=True)
@@ -234,12 +292,17 @@ class Allocation(Base):
     invoice_id: Mapped[str]
     amount: Mapped[Decimal]
     allocated_on: Mapped[date]
+    undone_at: Mapped[datetime | None]
+    """Set when the payment was reversed or the invoice voided; it counts no more, but stays to be seen."""
 
 
 class Suspension(Base):
     """A time during which a tenant was suspended for non-payment (rule 7)."""
 
     __tablename__ = "suspension"
+    __table_args__ = (
+        Index("uq_suspension_one_lasting", "tenant_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+    )
 
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
     suspension_id: Mapped[str] = mapped_column(primary_key=True)

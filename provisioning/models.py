@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from infra.kit.database import Base
@@ -15,7 +15,15 @@ class SeatOrder(Base):
     """An order to add or return seats (clauses C6, C9, C10)."""
 
     __tablename__ = "seat_order"
-    __table_args__ = (Index(None, "order_id"),)
+    __table_args__ = (
+        Index(None, "order_id"),
+        Index(
+            "ix_seat_order_pending",
+            "effective_on",
+            "tenant_id",
+            postgresql_where=text("state IN ('awaiting_payment', 'scheduled')"),
+        ),
+    )
 
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
     order_id: Mapped[str] = mapped_column(primary_key=True)
@@ -26,13 +34,14 @@ class SeatOrder(Base):
     """`seat` or `circuit`."""
     quantity: Mapped[int]
     seat_ids: Mapped[list[Any]]
-    """The seats added or returned."""
+    """The seats or circuits added or returned, by number."""
     ordered_on: Mapped[date]
     effective_on: Mapped[date]
     state: Mapped[str]
     """`awaiting_payment`, `scheduled`, `done`, `cancelled` or `lapsed`."""
     invoice_id: Mapped[str | None] = mapped_column(index=True)
     notice_waived_by: Mapped[str | None]
+    """The client of the operator who waived the notice, where it was needed."""
     created_at: Mapped[datetime]
     changed_at: Mapped[datetime]
 
@@ -53,12 +62,14 @@ class Seat(Base):
     item: Mapped[str]
     number: Mapped[int]
     """The holding's number in its contract."""
-    extension: Mapped[str]
+    extension: Mapped[str | None]
+    """None for a circuit, which nobody registers at."""
     name: Mapped[str | None]
     order_id: Mapped[str] = mapped_column(index=True)
     state: Mapped[str]
     """`ordered`, `open`, `closed` or `cancelled` (provisioning/rules/seat_states.py)."""
     opened_at: Mapped[datetime | None]
     closes_on: Mapped[date | None]
+    """Its last day, once a return is ordered or the contract has ended."""
     closed_at: Mapped[datetime | None]
     created_at: Mapped[datetime]

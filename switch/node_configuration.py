@@ -60,10 +60,12 @@ def all_records_directory(spool_directory: Path) -> Path:
 def write_node_configuration(settings: NodeConfiguration, directory: Path) -> tuple[Path, ...]:
     """Write or rewrite the configuration of one node; returns the files, `freeswitch.xml` last.
 
-    A directory that exists must be empty or ours, for the same node: raises `DirectoryRefused` otherwise. All
-    texts are rendered and stored beside their targets before the first one is replaced, each replacement is
-    atomic, and files of an earlier version that are no longer needed are removed. Other files in our
-    directory (logs, databases) stay. Every file may be read by its owner alone, since most hold a password.
+    A directory that exists must be empty or ours, for the same node: raises `DirectoryRefused` otherwise. All texts
+    are rendered and stored beside their targets before the first one is replaced, each replacement is atomic, and
+    files of an earlier version that are no longer needed are removed. Other files in our directory (logs, databases)
+    stay. Every file may be read by its owner alone, since most hold a password: FreeSWITCH must run as that user. It
+    writes the whole tree once more to `freeswitch.xml.fsxml` in its log directory, readable by all, so that directory
+    must be private or FreeSWITCH started with `umask 077`.
     """
     previous = _files_of_before(settings, directory)
     files = node_files(

@@ -10,7 +10,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 _TENANT_READS = frozenset(
     {
         "tenants:read", "contracts:read", "seat_orders:read", "seats:read", "calls:read", "invoices:read",
-        "payments:read", "rate_decks:read", "audit:read", "quotes:make", "numbers:read", "canary_checks:read",
+        "payments:read", "charges:read", "rate_decks:read", "audit:read", "quotes:make", "numbers:read",
+        "canary_checks:read",
     }
 )  # fmt: skip
 

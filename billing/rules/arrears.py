@@ -24,11 +24,16 @@ _CHARGE_CLAUSES = {
 }
 
 
-def add(collector: LineCollector, terms: Terms, book: Book, month: Month) -> None:
-    """Everything in arrears for `month`: usage and one-off charges up to its end, credits and returned deposits."""
+def add(collector: LineCollector, terms: Terms, book: Book, month: Month) -> tuple[FaultCredit, ...]:
+    """Everything in arrears for `month`: usage and one-off charges up to its end, credits and returned deposits.
+
+    Returns the fault credits it has added, those of the book's `late_fault_months` first.
+    """
     _add_return_credits(collector, terms, book, month)
     _add_deposit_returns(collector, deposits_to_return(book.holdings, month), "C4, rule 6")
-    _add_fault_credits(collector, terms, book, month)
+    earlier = sorted(set(book.late_fault_months) - {month})
+    faults = tuple(credit for each in (*earlier, month) for credit in fault_credits(terms, book, each))
+    _add_fault_credits(collector, terms, faults)
     for kind in ("calls", "data"):
         records = [usage for usage in book.usage if usage.kind == kind and usage.on <= month.last]
         if records:
@@ -40,6 +45,7 @@ def add(collector: LineCollector, terms: Terms, book: Book, month: Month) -> Non
             formula = f"{charge.kind} of {charge.on.isoformat()}"
             basis = Basis(f"{_CHARGE_CLAUSES[charge.kind]}, rule 3", formula, Fraction(charge.amount))
             collector.add(charge.kind, None, basis)
+    return faults
 
 
 def add_held_deposits(collector: LineCollector, book: Book, month: Month) -> None:
@@ -92,19 +98,20 @@ def _add_deposit_returns(collector: LineCollector, holdings: Iterable[Holding], 
         collector.add("deposit_return", item, basis, quantity=len(numbers), unit_price=deposit)
 
 
-def _add_fault_credits(collector: LineCollector, terms: Terms, book: Book, month: Month) -> None:
-    groups: defaultdict[tuple[str, Decimal, int, bool, bool, Fraction], list[FaultCredit]] = defaultdict(list)
-    for credit in fault_credits(terms, book, month):
+def _add_fault_credits(collector: LineCollector, terms: Terms, faults: Iterable[FaultCredit]) -> None:
+    groups: defaultdict[tuple[str, Month, Decimal, int, bool, bool, Fraction], list[FaultCredit]] = defaultdict(list)
+    for credit in faults:
         holding = credit.holding
-        groups[
-            (holding.item, credit.unit_price, credit.days, credit.waived, credit.cut_to_charged, credit.amount)
-        ].append(credit)
-    for (item, price, days, waived, cut, amount), credits_ in groups.items():
+        alike = (credit.days, credit.waived, credit.cut_to_charged, credit.amount)
+        groups[(holding.item, credit.month, credit.unit_price, *alike)].append(credit)
+    for (item, month, price, days, waived, cut, amount), credits_ in groups.items():
         each = f"{price} × {days} / {terms.fault_month_days}"
         if waived:
             each = "all that was charged"
         if cut:
             each += f", cut to {_plain(amount)} (no more than was charged)"
+        elif any(credit.holding.fault_credited_for(month) for credit in credits_):
+            each += f", {_plain(amount)} of it not credited yet"
         inputs = (
             ("month", str(month)),
             (f"{item}s", ranges(credit.holding.number for credit in credits_)),

@@ -49,6 +49,14 @@ class RentCharge:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultCredited:
+    """What an invoice has credited one holding for the faults of one month; exact, CNY, positive."""
+
+    month: Month
+    amount: Fraction
+
+
+@dataclass(frozen=True, slots=True)
 class Holding:
     """One rented seat or circuit, as money sees it.
 
@@ -66,6 +74,8 @@ class Holding:
     lapsed: bool = False
     deposit: Decimal = Decimal("0.00")
     rent: tuple[RentCharge, ...] = ()
+    fault_credits: tuple[FaultCredited, ...] = ()
+    """What earlier invoices have credited for faults, so that a late finding adds only what is missing."""
 
     @property
     def key(self) -> HoldingKey:
@@ -75,6 +85,10 @@ class Holding:
     def charged_for(self, month: Month) -> RentCharge | None:
         """The rent charged for this month, if it has been."""
         return next((charge for charge in reversed(self.rent) if charge.month == month), None)
+
+    def fault_credited_for(self, month: Month) -> Fraction:
+        """The exact sum credited for faults of this month so far, positive."""
+        return sum((each.amount for each in self.fault_credits if each.month == month), Fraction(0))
 
     def held_when_begins(self, day: date) -> bool:
         """Whether it is open at 00:00 of this day."""
@@ -126,6 +140,8 @@ class Book:
     `charges` and `usage` are those not yet invoiced; an invoice takes the ones dated before its own month.
     `maintenance` are the windows as scheduled, `suspensions` the times during which the tenant was suspended
     (an unfinished one ends at the day of the invoice). `ends_on` is the contract's last day, where it is known.
+    `late_fault_months` are earlier months in which a fault became known after their invoice was made (rule 3); faults,
+    maintenance and suspensions of those months must be there too.
     """
 
     holdings: tuple[Holding, ...]
@@ -136,6 +152,7 @@ class Book:
     suspensions: tuple[Span, ...] = ()
     ends_on: date | None = None
     fixed_deposit_held: Decimal = Decimal("0.00")
+    late_fault_months: tuple[Month, ...] = ()
 
 
 def days_span(first: date, after_last: date) -> Span:

@@ -98,7 +98,7 @@ def _credit(terms: Terms, holding: Holding, month: Month, lasted: timedelta) -> 
     limit = charged.amount
     if holding.closed_on is not None and Month.of(holding.closed_on) == month:
         limit -= return_credit(terms, holding)
-    amount = min(wanted, limit)
+    amount = min(wanted, limit) - holding.fault_credited_for(month)
     if amount <= 0:
         return None
     return FaultCredit(holding, month, lasted, days, waived, charged.unit_price, amount, wanted > limit)

@@ -9,9 +9,10 @@ from decimal import Decimal
 from fractions import Fraction
 
 from billing.rules import arrears
-from billing.rules.book import ITEMS, Book, Holding, HoldingKey, RentCharge
+from billing.rules.book import ITEMS, Book, FaultCredited, Holding, HoldingKey, RentCharge
 from billing.rules.deposits import deposit_asked
 from billing.rules.dunning import suspends_on
+from billing.rules.faults import FaultCredit
 from billing.rules.lines import Basis, InvoiceDraft, LineCollector, Reason
 from billing.rules.months import ONE_DAY, Month
 from billing.rules.proration import month_rent
@@ -97,7 +98,7 @@ def monthly_invoice(terms: Terms, book: Book, month: Month, *, released_on: date
             price = unit_price(terms, holding.item, seats)
             charged.append((holding.key, month_rent(terms, price, month.first, book.ends_on)))
     _add_rent(collector, charged, "C7, rule 3")
-    arrears.add(collector, terms, book, month.preceding)
+    faults = arrears.add(collector, terms, book, month.preceding)
     due_on = monthly_due_on(terms, month, released_on)
     return _draft(
         terms,
@@ -108,6 +109,7 @@ def monthly_invoice(terms: Terms, book: Book, month: Month, *, released_on: date
         period=month,
         suspends=suspends_on(terms, due_on),
         rent_charged=charged,
+        faults=faults,
     )
 
 
@@ -119,7 +121,7 @@ def final_invoice(terms: Terms, book: Book, ends_on: date) -> InvoiceDraft | Non
     """
     month = Month.of(ends_on)
     collector = LineCollector()
-    arrears.add(collector, terms, book, month)
+    faults = arrears.add(collector, terms, book, month)
     arrears.add_held_deposits(collector, book, month)
     return _draft(
         terms,
@@ -128,6 +130,7 @@ def final_invoice(terms: Terms, book: Book, ends_on: date) -> InvoiceDraft | Non
         issued_on=month.following.first,
         due_on=monthly_due_on(terms, month.following),
         period=month,
+        faults=faults,
     )
 
 
@@ -209,6 +212,7 @@ def _draft(
     provisional: bool = False,
     rent_charged: Sequence[tuple[HoldingKey, RentCharge]] = (),
     deposits_asked: Sequence[tuple[HoldingKey, Decimal]] = (),
+    faults: Sequence[FaultCredit] = (),
 ) -> InvoiceDraft | None:
     lines = collector.lines()
     if not lines:
@@ -226,5 +230,6 @@ def _draft(
         provisional=provisional,
         rent_charged=tuple(rent_charged),
         deposits_asked=tuple(deposits_asked),
+        fault_credited=tuple((each.holding.key, FaultCredited(each.month, each.amount)) for each in faults),
         fixed_deposit_asked=fixed_deposit(terms) if reason == "opening" else money.ZERO,
     )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
-from billing.rules.book import HoldingKey, RentCharge
+from billing.rules.book import FaultCredited, HoldingKey, RentCharge
 from billing.rules.terms import CHARGE_KINDS
 from infra.kit import money
 
@@ -59,7 +59,8 @@ class Line:
 class InvoiceDraft:
     """An invoice as the rules make it, before it has a number.
 
-    `rent_charged` and `deposits_asked` tell per holding what this invoice charges, for the book that keeps it.
+    `rent_charged`, `deposits_asked` and `fault_credited` tell per holding what this invoice charges and credits, for
+    the book that keeps it.
     `suspends_on` is the day from whose beginning it suspends while unpaid; None where it never does.
     """
 
@@ -74,6 +75,7 @@ class InvoiceDraft:
     provisional: bool = False
     rent_charged: tuple[tuple[HoldingKey, RentCharge], ...] = ()
     deposits_asked: tuple[tuple[HoldingKey, Decimal], ...] = ()
+    fault_credited: tuple[tuple[HoldingKey, FaultCredited], ...] = ()
     fixed_deposit_asked: Decimal = Decimal("0.00")
 
 

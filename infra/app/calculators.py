@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
-from billing.calculator import quote
+from billing.calculator import quote_text
 from billing.rating_files import rate
 from infra.kit.problems import MalformedRequest
 
@@ -14,13 +13,10 @@ from infra.kit.problems import MalformedRequest
 def quote_file(path: Path) -> int:
     """Print the invoices of the contract in `path` (infra/docs/QUOTE.md); raises a refusal naming the event."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
     except OSError as error:
         raise MalformedRequest(f"{path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise MalformedRequest(f"{path}: not a JSON document: {error}.") from error
-    json.dump(quote(document), sys.stdout, ensure_ascii=False, indent=1)
-    sys.stdout.write("\n")
+    sys.stdout.write(quote_text(text).rstrip("\n") + "\n")
     return 0
 
 

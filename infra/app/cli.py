@@ -72,6 +72,61 @@ def client_create(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def switchd(_: argparse.Namespace) -> int:
+    """Supervise the cluster's nodes."""
+    from infra.app import commands_switch
+    from infra.app.installation import open_installation
+
+    asyncio.run(commands_switch.switchd(open_installation()))
+    return 0
+
+
+def node_config(arguments: argparse.Namespace) -> int:
+    """Write the complete FreeSWITCH configuration directory of a node."""
+    from infra.app import commands_switch
+    from infra.app.installation import open_installation
+
+    files = asyncio.run(
+        commands_switch.node_config(
+            open_installation(),
+            arguments.name,
+            arguments.out,
+            spool_directory=arguments.spool,
+            control_networks=arguments.control_network,
+        )
+    )
+    say(f"{len(files)} files in {arguments.out}. Start it with: freeswitch -nonat -conf {arguments.out.absolute()}")
+    return 0
+
+
+def simulate(arguments: argparse.Namespace) -> int:
+    """Run a simulated FreeSWITCH node from a configuration directory."""
+    from infra.app import simulation
+
+    return asyncio.run(simulation.run(arguments.directory))
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Tell the whole story on a system made for it, then end it."""
+    from infra.app.demo import run
+
+    return run.demo(arguments.directory, arguments.switch)
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """Tell the story and leave the system running; prints address and sign-in."""
+    from infra.app.demo import run
+
+    return run.up(arguments.directory, arguments.switch)
+
+
+def down(arguments: argparse.Namespace) -> int:
+    """End what `seatline up` left running."""
+    from infra.app.demo import run
+
+    return run.down(arguments.directory)
+
+
 def quote(arguments: argparse.Namespace) -> int:
     """Work out a contract's invoices from a file of events."""
     from infra.app import calculators
@@ -104,6 +159,20 @@ def build_parser() -> argparse.ArgumentParser:
     creating.add_argument("--name", required=True)
     creating.add_argument("--role", required=True)
     creating.add_argument("--tenant", default=None, help="tenant id, for the tenant roles")
+    add("switchd", switchd)
+    configuring = add("node-config", node_config)
+    configuring.add_argument("name", metavar="NAME")
+    configuring.add_argument("--out", type=Path, required=True, metavar="DIR")
+    configuring.add_argument("--spool", type=Path, default=None, help="where undelivered call records wait")
+    configuring.add_argument(
+        "--control-network", action="append", default=[], metavar="CIDR", help="who else may command the node"
+    )
+    add("simulate", simulate).add_argument("directory", type=Path, metavar="DIR")
+    for name, function in (("demo", demo), ("up", up), ("down", down)):
+        showing = add(name, function)
+        showing.add_argument("--directory", type=Path, default=Path("var/demo"))
+        if function is not down:
+            showing.add_argument("--switch", choices=("simulator", "freeswitch"), default="simulator")
     add("quote", quote).add_argument("file", type=Path, metavar="FILE")
     rating = add("rate", rate)
     rating.add_argument("deck", type=Path, metavar="DECK")

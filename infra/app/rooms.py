@@ -4,4 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-TASK_MODULES: tuple[ModuleType, ...] = ()
+import billing.jobs
+import provisioning.jobs
+import switch.jobs
+
+TASK_MODULES: tuple[ModuleType, ...] = (billing.jobs, provisioning.jobs, switch.jobs)

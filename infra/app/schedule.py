@@ -36,6 +36,7 @@ SCHEDULE: tuple[Periodic, ...] = (
     Periodic("billing.advance_month", timedelta(hours=1)),
     Periodic("billing.advance_dunning", timedelta(minutes=10)),
     Periodic("provisioning.advance_all_orders", timedelta(minutes=1)),
+    Periodic("provisioning.settle_placements", timedelta(minutes=1)),
     Periodic("infra.keep_house", timedelta(hours=6)),
 )
 

@@ -7,7 +7,7 @@ and never commit; `Database.transaction` commits when its block ends and rolls b
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -100,6 +100,7 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10, timeout_seconds: float = 10) -> None:
         self.url = url
+        self._on_close: list[Callable[[], Awaitable[None]]] = []
         self.engine: AsyncEngine = create_async_engine(
             url,
             pool_size=pool_size,
@@ -124,8 +125,14 @@ class Database:
             await enter_scope(session, scope)
             yield session
 
+    def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Let whoever keeps connections of its own beside this pool close them with it, the last one first."""
+        self._on_close.append(close)
+
     async def close(self) -> None:
         """Close every connection."""
+        while self._on_close:
+            await self._on_close.pop()()
         await self.engine.dispose()
 
 

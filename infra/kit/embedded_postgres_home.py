@@ -17,6 +17,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -209,7 +210,9 @@ def home_for(wanted: Path, account: Account) -> Home:
                 )
         elif account.switch and not account.may(("-x", wanted)):
             home = Home(store(account) / "data" / _key(wanted), wanted)
-            (wanted / _NOTE).write_text(f"{home.path}\n")
+            unfinished = wanted / f"{_NOTE}.{os.getpid()}-{threading.get_ident()}"
+            unfinished.write_text(f"{home.path}\n")
+            unfinished.replace(wanted / _NOTE)  # at once: others read it without a lock
         home.path.mkdir(parents=True, exist_ok=True)
         # The account must pass through; what is private inside has its own mode.
         home.path.chmod(0o755 if account.switch else 0o700)

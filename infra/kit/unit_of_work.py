@@ -91,15 +91,17 @@ def problem_answer(refusal: Refusal, instance: str) -> Answer:
     return Answer(int(refusal.status), headers, body)
 
 
-def _header(scope: AsgiScope, name: bytes) -> str | None:
+def header(scope: AsgiScope, name: bytes) -> str | None:
+    """A request header by its name in small letters."""
     for key, value in scope["headers"]:
         if key.lower() == name:
             return bytes(value).decode("latin-1")
     return None
 
 
-async def _read_body(scope: AsgiScope, receive: Receive, limit_bytes: int) -> bytes:
-    length = _header(scope, b"content-length")
+async def read_body(scope: AsgiScope, receive: Receive, limit_bytes: int) -> bytes:
+    """The whole body; raises `TooLarge` as soon as it is known to be, `MalformedRequest` when it ends early."""
+    length = header(scope, b"content-length")
     if length is not None and length.isdigit() and int(length) > limit_bytes:
         raise TooLarge(f"The body has {length} bytes; at most {limit_bytes} are taken here.")
     body = bytearray()
@@ -161,9 +163,9 @@ class UnitOfWork:
         await answer.send(send)
 
     async def _within_transaction(self, scope: AsgiScope, receive: Receive) -> Answer:
-        body = await _read_body(scope, receive, self._body_limit_bytes)
+        body = await read_body(scope, receive, self._body_limit_bytes)
         async with self._database.transaction(Scope.platform()) as session:
-            principal = await self._authenticate(session, _header(scope, b"authorization"))
+            principal = await self._authenticate(session, header(scope, b"authorization"))
             record = await self._claim_key(session, scope, principal, body)
             if record is not None and record.sealed_response is not None:
                 return self._stored(record)
@@ -210,7 +212,7 @@ class UnitOfWork:
         self, session: AsyncSession, scope: AsgiScope, principal: Principal, body: bytes
     ) -> IdempotencyRecord | None:
         """Claim the request's Idempotency-Key; a second request with it waits here until the first has ended."""
-        key = _header(scope, b"idempotency-key") if scope["method"] == "POST" else None
+        key = header(scope, b"idempotency-key") if scope["method"] == "POST" else None
         if key is None:
             return None
         if not 1 <= len(key) <= KEY_LIMIT_CHARACTERS:

@@ -8,14 +8,11 @@ refused.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 
 MAX_VALUE_CHARACTERS = 255
-MAX_DISPLAY_CHARACTERS = 60
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_.@+*#\-]*", re.ASCII)
-_INTERPRETED = re.compile(r"[$\\{}\[\]<>,|^;:~'\"`=&%]")
 
 
 class NotHarmless(ValueError):
@@ -38,15 +35,6 @@ def harmless(name: str, value: str) -> str:
 def only_harmless(value: str) -> str:
     """What is left of a text from outside (a caller number) without the characters that mean something."""
     return "".join(character for character in value if _HARMLESS.fullmatch(character))[:MAX_VALUE_CHARACTERS]
-
-
-def display_name(text: str) -> str:
-    """A person's or seat's name as phones show it, without control characters and whatever FreeSWITCH
-    interprets.
-    """
-    folded = unicodedata.normalize("NFC", text)
-    printable = "".join(character if character.isprintable() else " " for character in folded)
-    return " ".join(_INTERPRETED.sub(" ", printable).split())[:MAX_DISPLAY_CHARACTERS]
 
 
 def leg_variables(variables: Mapping[str, str], brackets: str = "{}") -> str:

@@ -44,6 +44,8 @@ def node_files(settings: NodeConfiguration, *, failed_records: Path, all_records
     """
     configurations = (
         _modules(),
+        # Nothing more, but FreeSWITCH complains when the file is missing.
+        _configuration("post_load_modules.conf", element("modules")),
         _switch(settings),
         _console(),
         _logfile(),

@@ -1,13 +1,12 @@
 """A small XML writer: elements with attributes, nothing else, everything escaped.
 
-FreeSWITCH's own parser (switch_xml.c) reads the answers. Before it, for files, a preprocessor looks at every
-raw line for `$${name}`, `<?`, `<include>` and comments; escaping `$`, `<`, `>` and `-` in values keeps values
-out of its reach.
+FreeSWITCH's own parser (switch_xml.c) reads the answers. Before it, for files, a preprocessor looks at every raw line
+for `$${name}`, `<?`, `<include>` and comments; escaping `$`, `<` and `>` in values keeps values out of its reach.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 DECLARATION = '<?xml version="1.0" encoding="UTF-8" standalone="no"?>\n'
 
@@ -35,7 +34,7 @@ class Element:
 
     name: str
     attributes: tuple[tuple[str, str], ...] = ()
-    children: tuple[Element, ...] = field(default=())
+    children: tuple[Element, ...] = ()
 
     def lines(self, depth: int = 0) -> list[str]:
         """The element as indented lines; a preprocessor command stands alone on its line, as FreeSWITCH needs

@@ -1,7 +1,8 @@
 """Decides who may register or call on a profile that asks for a password.
 
-Source: `sofia_reg.c` (`sofia_reg_auth_challenge`, `sofia_reg_parse_auth`): 401 for REGISTER and 407 for the rest,
-the realm is the host of the To header, an unknown user and a wrong password both get 403.
+Source: `sofia_reg.c` (`sofia_reg_auth_challenge`, `sofia_reg_parse_auth`): 401 for REGISTER and 407 for
+the rest, the realm is the host of the To header
+unless told otherwise, an unknown user and a wrong password both get 403.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from switch.simulator.directory import Directory, DirectoryUser
+from switch.simulator.settings import ProfileSettings
 from switch.sip.digest import Challenge, Credentials, NonceBook, NonceVerdict, verify
 from switch.sip.errors import SipError
 from switch.sip.message import Request
@@ -38,8 +40,8 @@ class Verdict:
 class Authenticator:
     """Challenges and verifies the requests of one profile."""
 
-    def __init__(self, profile_name: str, directory: Directory) -> None:
-        self._profile_name = profile_name
+    def __init__(self, settings: ProfileSettings, directory: Directory) -> None:
+        self._settings = settings
         self._directory = directory
         self._nonces = NonceBook(asyncio.get_running_loop().time)
 
@@ -54,10 +56,16 @@ class Authenticator:
             credentials = Credentials.parse(value)
         except SipError:
             return Verdict(Outcome.REFUSED)
+        if (
+            request.method == "REGISTER"
+            and self._settings.matching_username_only
+            and credentials.user.lower() != request.to_address.uri.user.lower()
+        ):
+            return Verdict(Outcome.REFUSED)
         user = await self._directory.find(
             credentials.user,
             credentials.realm,
-            auth_form(request, transaction.source, credentials, self._profile_name),
+            auth_form(request, transaction.source, credentials, self._settings.name),
             ip=transaction.source[0],
         )
         hashed_a1 = user.hashed_a1(credentials.user, credentials.realm) if user is not None else None
@@ -69,12 +77,19 @@ class Authenticator:
 
     def _challenge(self, transaction: ServerTransaction, *, stale: bool) -> Verdict:
         request = transaction.request
-        challenge = Challenge(request.to_address.uri.host, self._nonces.issue(), stale=stale)
+        challenge = Challenge(self._realm(request), self._nonces.issue(), stale=stale)
         if request.method == "REGISTER":
             transaction.respond(401, headers=[("WWW-Authenticate", str(challenge))])
         else:
             transaction.respond(407, headers=[("Proxy-Authenticate", str(challenge))])
         return Verdict(Outcome.CHALLENGED)
+
+    def _realm(self, request: Request) -> str:
+        """`challenge-realm`: the host of To or From, or a fixed name."""
+        wanted = self._settings.challenge_realm
+        if wanted == "auto_from":
+            return request.from_address.uri.host
+        return request.to_address.uri.host if wanted in {"auto_to", ""} else wanted
 
 
 def auth_form(

@@ -1,7 +1,7 @@
 """Renders the call record of one ended leg in the JSON shape of mod_json_cdr.
 
-Source: `switch_ivr.c` (`switch_ivr_generate_json_cdr`), `switch_channel.c` (`switch_channel_set_timestamps`),
-checked against records of a running 1.11.
+Source: `switch_ivr.c` (`switch_ivr_generate_json_cdr`), `switch_channel.c`
+(`switch_channel_set_timestamps`), checked against records of a running 1.11.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def render_call_record(channel: Channel, identity: NodeIdentity, *, encode_value
     variables = {**channel.variables, **_time_variables(channel)}
     record: dict[str, Any] = {
         "core-uuid": identity.core_uuid,
-        "switchname": identity.hostname,
+        "switchname": identity.switch_name,
         "channel_data": {
             "state": "CS_REPORTING",
             "direction": channel.direction,

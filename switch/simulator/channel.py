@@ -1,7 +1,7 @@
 """One leg of a call: who calls whom, its variables, and the moments of its life in microseconds.
 
-Variable names, their order and the `Caller-...` headers are those a FreeSWITCH 1.11 writes into its events,
-its dialplan requests and its call records.
+Variable names, their order and the `Caller-...` headers are those a FreeSWITCH 1.11 writes into its
+events, its dialplan requests and its call records.
 """
 
 from __future__ import annotations
@@ -85,6 +85,8 @@ class Channel:
     peer: Channel | None = None
     exports: dict[str, str] = field(default_factory=dict[str, str])
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    routing: asyncio.Task[None] | None = None
+    """The task that runs the leg's dialplan; the call record waits for it, as it still sets variables."""
     end: Callable[[str], None] | None = None
     """Ends the leg with a cause; set by whoever carries the leg's signalling."""
 

@@ -1,7 +1,7 @@
 """What all parts of a simulated node share: its channels, its switches, and the end of every leg.
 
-The order at a leg's end is FreeSWITCH's: CHANNEL_HANGUP, the call record (the leg stays listed until its delivery
-has ended), CHANNEL_HANGUP_COMPLETE, CHANNEL_DESTROY.
+The order at a leg's end is FreeSWITCH's: CHANNEL_HANGUP, the call record (the leg stays listed until its
+delivery has ended), CHANNEL_HANGUP_COMPLETE, CHANNEL_DESTROY.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from switch.simulator import causes
+from switch.simulator.access import NetworkLists
 from switch.simulator.call_record import render_call_record
 from switch.simulator.channel import CallerProfile, Channel, Times
 from switch.simulator.events import EventBus, NodeIdentity, now_microseconds
@@ -21,6 +22,9 @@ from switch.simulator.record_delivery import RecordDelivery
 from switch.simulator.registrar import Registrar
 from switch.simulator.settings import GatewaySettings, ProfileSettings, SwitchLimits
 from switch.simulator.xml_lookup import XmlLookup
+
+MAX_ROUTING_END_SECONDS = 5.0
+"""How long a call record waits for its leg's dialplan to notice the end."""
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +76,7 @@ class SwitchCore:
     bus: EventBus
     lookup: XmlLookup
     limits: SwitchLimits
+    networks: NetworkLists
     delivery: RecordDelivery | None
     global_variables: dict[str, str]
     modules: frozenset[str]
@@ -81,6 +86,7 @@ class SwitchCore:
     counters: SessionCounters = field(default_factory=SessionCounters)
     paused_inbound: bool = False
     paused_outbound: bool = False
+    _emptied: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set[asyncio.Task[Any]])
 
     @property
@@ -115,16 +121,42 @@ class SwitchCore:
     @property
     def is_too_fast(self) -> bool:
         """Whether this second already has as many new sessions as allowed (`sessions-per-second`)."""
+        return self.sessions_this_second >= self.limits.sessions_per_second
+
+    @property
+    def sessions_this_second(self) -> int:
+        """How many sessions began within the running second."""
         second = self.uptime_microseconds // 1_000_000
-        counters = self.counters
-        return counters.second == second and counters.this_second >= self.limits.sessions_per_second
+        return self.counters.this_second if self.counters.second == second else 0
+
+    @staticmethod
+    def new_uuid() -> str:
+        """A UUID as FreeSWITCH gives every leg and job."""
+        return str(uuid.uuid4())
+
+    async def wait_empty(self, timeout_seconds: float) -> bool:
+        """Wait until no leg is listed any more; False when some are left after that time."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while self.channels:
+                    self._emptied.clear()
+                    await self._emptied.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def abandon(self) -> None:
+        """Forget every leg without a word: what a killed process does."""
+        self.channels.clear()
+        for task in tuple(self._tasks):
+            task.cancel()
 
     def open_channel(self, direction: str, profile: CallerProfile) -> Channel:
         """A new leg, listed from now on; its variables are still to be set, then `announce` it."""
         now = now_microseconds()
         self.counters.count(len(self.channels) + 1, self.uptime_microseconds // 1_000_000)
         channel = Channel(
-            uuid=str(uuid.uuid4()),
+            uuid=self.new_uuid(),
             direction=direction,
             session_number=self.counters.since_startup,
             profile=profile,
@@ -135,7 +167,8 @@ class SwitchCore:
 
     def fire(self, name: str, channel: Channel, *extra: tuple[str, str]) -> None:
         """An event about a leg, with its variables."""
-        self.bus.fire(name, [*channel.headers(), *channel.variable_headers(), *extra])
+        if self.bus.is_heard:
+            self.bus.fire(name, [*channel.headers(), *channel.variable_headers(), *extra])
 
     def answered(self, channel: Channel) -> None:
         """The leg was answered just now."""
@@ -165,11 +198,26 @@ class SwitchCore:
         """End a leg once; its record is delivered beside, and only then is it gone from the list."""
         if not channel.mark_ended(cause, at=now_microseconds()):
             return
+        if channel.peer is not None:
+            self._note_end_of_bridge(channel, channel.peer)
         self.fire("CHANNEL_HANGUP", channel)
         if channel.end is not None:
             channel.end(cause)
         channel.ended.set()
         self.spawn(self._report(channel))
+
+    @staticmethod
+    def _note_end_of_bridge(channel: Channel, other: Channel) -> None:
+        """What both records tell about who ended the bridge (seen on 1.11): the second leg ends normally."""
+        if other.hangup_cause:
+            return
+        other.variables["last_bridge_hangup_cause"] = channel.hangup_cause
+        if channel.originator is None:
+            channel.variables["last_bridge_role"] = "originator"
+            channel.variables["bridge_hangup_cause"] = causes.NORMAL_CLEARING
+        else:
+            channel.variables["last_bridge_role"] = "originatee"
+            other.variables["bridge_hangup_cause"] = channel.hangup_cause
 
     def hang_up_all(self, cause: str, matching: dict[str, str] | None = None) -> int:
         """End every leg whose variables have all these values (every leg when there are none)."""
@@ -183,8 +231,8 @@ class SwitchCore:
         return len(chosen)
 
     async def _report(self, channel: Channel) -> None:
-        # The other leg's task reacts to the hang-up first, as the variables it sets belong in the record.
-        await asyncio.sleep(0)
+        if channel.routing is not None:
+            await asyncio.wait({channel.routing}, timeout=MAX_ROUTING_END_SECONDS)
         channel.state = "CS_REPORTING"
         delivery = self.delivery
         if delivery is not None and delivery.wants(channel):
@@ -194,6 +242,7 @@ class SwitchCore:
         channel.state = "CS_DESTROY"
         self.channels.pop(channel.uuid, None)
         self.bus.fire("CHANNEL_DESTROY", channel.headers())
+        self._emptied.set()
 
     def gateway(self, name: str) -> tuple[ProfileState, GatewaySettings] | None:
         """The gateway of this name (`profile::name` also works) with its profile."""

@@ -3,7 +3,8 @@
 `|` separates attempts that are made one after another, `,` those that ring at the same time; `{}` holds
 variables of every leg, `[]` those of one leg.
 
-Source: `switch_ivr_originate.c` (`switch_ivr_originate`), `switch_event.c` (`switch_event_create_brackets`).
+Source: `switch_ivr_originate.c` (`switch_ivr_originate`), `switch_event.c`
+(`switch_event_create_brackets`).
 """
 
 from __future__ import annotations

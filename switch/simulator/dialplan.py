@@ -1,9 +1,9 @@
 """Works through an XML dialplan context and says which applications a call is to run.
 
-Source: `mod_dialplan_xml.c`: extensions in order, all conditions of an extension must match (unless `break`
-says otherwise), `$1` takes what the expression caught, and the first extension that matched ends it unless it
-says `continue`.
-`${name}` in an action is expanded only when the application runs (`expand`).
+Source: `mod_dialplan_xml.c`: extensions in order, all conditions of an extension must match (unless
+`break` says otherwise), `$1` takes what the expression caught, and the first extension that matched ends
+it unless it says `continue`. `${name}` in an action is expanded only when the application runs
+(`expand`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The event socket of a simulated node: the serving side of mod_event_socket (inbound mode).
 
-Source: `mod_event_socket.c`, replies recorded from a running 1.11. One connection carries out its commands one after
-another; `bgapi` runs beside and ends in a BACKGROUND_JOB event. What a slow reader does not fetch is dropped beyond
-`MAX_UNSENT_BYTES`, as the real listener drops events when its queue is full.
+Source: `mod_event_socket.c`, replies recorded from a running 1.11. One connection carries out its
+commands one after another; `bgapi` runs beside and ends in a BACKGROUND_JOB event. What a slow reader
+does not fetch is dropped beyond `MAX_UNSENT_BYTES`, as the real listener drops events when its queue is
+full.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ MAX_COMMAND_BYTES = 65_536
 MAX_UNSENT_BYTES = 64 * 1024 * 1024
 MAX_BACKGROUND_JOBS = 1_000
 GOODBYE = "Disconnected, goodbye.\nSee you at ClueCon! http://www.cluecon.com/\n"
+ACCESS_DENIED = "Access Denied, go away.\n"
 SHUTTING_DOWN = "The system is being shut down.\n"
 
+_REJECTION = f"Content-Type: text/rude-rejection\nContent-Length: {len(ACCESS_DENIED)}\n\n{ACCESS_DENIED}".encode()
 _FORMATS = ("plain", "json", "xml")
 _EVENT_NAME = re.compile(r"^[A-Z][A-Z0-9_]+$")
 
@@ -35,12 +38,14 @@ _log = logging.getLogger(__name__)
 class EventSocketServer:
     """Listens for event-socket clients and serves each on its own."""
 
-    def __init__(self, bus: EventBus, *, password: str, run_command: RunCommand) -> None:
+    def __init__(self, bus: EventBus, *, password: str, run_command: RunCommand, admits: Callable[[str], bool]) -> None:
         self._bus = bus
+        self._admits = admits
         self._password = password
         self._run_command = run_command
         self._server: asyncio.Server | None = None
         self._sessions: set[_Session] = set()
+        self._empty = asyncio.Event()
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; port 0 lets the system choose. Returns the address."""
@@ -49,6 +54,10 @@ class EventSocketServer:
         return str(name[0]), int(name[1])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._admits(str(writer.get_extra_info("peername")[0])):
+            writer.write(_REJECTION)
+            writer.close()
+            return
         session = _Session(reader, writer, self._bus, self._password, self._run_command)
         self._sessions.add(session)
         try:
@@ -58,6 +67,7 @@ class EventSocketServer:
         finally:
             session.stop()
             self._sessions.discard(session)
+            self._empty.set()
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
@@ -71,7 +81,8 @@ class EventSocketServer:
             session.disconnect(SHUTTING_DOWN)
         self._server = None
         while self._sessions:
-            await asyncio.sleep(0)
+            self._empty.clear()
+            await self._empty.wait()
 
     def abort(self) -> None:
         """Drop every connection without a word, as a killed process does."""

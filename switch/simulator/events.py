@@ -1,6 +1,7 @@
 """Events and who listens to them: what FreeSWITCH's event system gives to the event socket.
 
-Source: `switch_event.c` (`switch_event_serialize`, `switch_event_serialize_json`), recorded sessions of 1.11.
+Source: `switch_event.c` (`switch_event_serialize`, `switch_event_serialize_json`), recorded sessions of
+1.11.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class NodeIdentity:
 
     core_uuid: str
     hostname: str
+    switch_name: str
     ipv4: str = "127.0.0.1"
     ipv6: str = "::1"
     sequence: int = 0
@@ -85,7 +87,7 @@ class NodeIdentity:
         return {
             "Core-UUID": self.core_uuid,
             "FreeSWITCH-Hostname": self.hostname,
-            "FreeSWITCH-Switchname": self.hostname,
+            "FreeSWITCH-Switchname": self.switch_name,
             "FreeSWITCH-IPv4": self.ipv4,
             "FreeSWITCH-IPv6": self.ipv6,
             "Event-Date-Local": local_stamp(stamp),
@@ -123,6 +125,11 @@ class EventBus:
     def listen(self, listener: Listener) -> None:
         """Add a listener; it must not block and must not raise."""
         self._listeners.append(listener)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens: an event that nobody hears need not be made."""
+        return bool(self._listeners)
 
     def forget(self, listener: Listener) -> None:
         """Take a listener away; harmless when it is not there."""

@@ -10,6 +10,7 @@ from switch.simulator import causes
 from switch.simulator.channel import Channel
 from switch.simulator.core import ProfileState, SwitchCore
 from switch.simulator.events import now_microseconds
+from switch.simulator.settings import is_true
 from switch.sip.dialog import Dialog
 from switch.sip.digest import Challenge, a1_hash, answer
 from switch.sip.endpoint import SipEndpoint
@@ -18,6 +19,13 @@ from switch.sip.message import Request, Response
 from switch.sip.transactions import ClientTransaction, ServerTransaction
 
 SDP_TYPE = "application/sdp"
+_CANCELLED = {
+    "sip_invite_failure_status": "487",
+    "sip_invite_failure_phrase": "CANCEL",
+    "sip_term_status": "487",
+    "sip_term_cause": "487",
+    "proto_specific_hangup_cause": "sip:487",
+}
 _FIRST_MEDIA_PORT = 16_384
 _MEDIA_PORTS = 16_384
 _OK = 200
@@ -132,6 +140,7 @@ class InboundLeg(Leg):
             for future in waiting:
                 future.cancel()
         if self.transaction.cancelled.is_set() and self.channel.is_up:
+            self.channel.variables.update(_CANCELLED)
             self.channel.variables["sip_hangup_disposition"] = "recv_cancel"
             self.core.hang_up(self.channel, "ORIGINATOR_CANCEL")
 
@@ -185,6 +194,14 @@ class InboundLeg(Leg):
             self.channel.variables["sip_hangup_disposition"] = "send_refuse"
         self.core.hang_up(self.channel, cause)
 
+    def _refusal_status(self, cause: str) -> int:
+        """The status of the far end goes through unless `sip_ignore_remote_cause` forbids it."""
+        variables = self.channel.variables
+        status = variables.get("last_bridge_proto_specific_hangup_cause", "").removeprefix("sip:")
+        if is_true(variables.get("sip_ignore_remote_cause")) or not status.isdigit() or int(status) < 300:
+            return causes.to_sip(cause)
+        return int(status)
+
     def _end(self, cause: str) -> None:
         if self.channel.is_answered:
             if self.channel.variables.get("sip_hangup_disposition") != "recv_bye":
@@ -192,7 +209,7 @@ class InboundLeg(Leg):
         elif self.transaction.final_status is None:
             self.channel.variables["sip_hangup_disposition"] = "send_refuse"
             self.host.state.failed_calls_in += 1
-            self.transaction.respond(causes.to_sip(cause), headers=[reason_header(cause)])
+            self.transaction.respond(self._refusal_status(cause), headers=[reason_header(cause)])
         self.host.release(self)
 
 
@@ -210,7 +227,9 @@ class OutboundLeg(Leg):
         super().__init__(host, channel)
         self.progressed = asyncio.Event()
         self.media_opened = asyncio.Event()
-        self.outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.started_at_seconds = loop.time()
+        self.outcome: asyncio.Future[str] = loop.create_future()
         self._request = request
         self._destination = destination
         self._credentials = credentials
@@ -240,6 +259,7 @@ class OutboundLeg(Leg):
             self._send_bye(self.channel.hangup_cause)
             return
         self.host.adopt(self)
+        self._note_parties(response)
         self.channel.set("sip_to_tag", dialog.key[2])
         self.core.answered(self.channel)
         self._settle("answered")
@@ -272,6 +292,7 @@ class OutboundLeg(Leg):
         if response.status <= 100 or not self.channel.is_up:
             return
         now = now_microseconds()
+        self._note_parties(response)
         if not self.channel.times.progress:
             self.channel.times.progress = now
             self.channel.call_state = "RINGING"
@@ -281,6 +302,15 @@ class OutboundLeg(Leg):
             self.core.fire("CHANNEL_PROGRESS_MEDIA", self.channel)
             self.media_opened.set()
         self.progressed.set()
+
+    def _note_parties(self, response: Response) -> None:
+        """The variables mod_sofia takes from the first answer that is more than 100 Trying."""
+        own, called = response.from_address.uri, response.to_address.uri
+        self.channel.set("sip_from_user", own.user)
+        self.channel.set("sip_from_uri", f"{own.user}@{own.host}")
+        self.channel.set("sip_from_host", own.host)
+        self.channel.set("sip_to_user", called.user)
+        self.channel.set("sip_to_host", called.host)
 
     def _refused(self, response: Response) -> None:
         variables = self.channel.variables
@@ -309,6 +339,8 @@ class OutboundLeg(Leg):
                 self._send_bye(cause)
         elif self._transaction is not None and not self._transaction.is_finished:
             self.channel.variables["sip_hangup_disposition"] = "send_cancel"
+            self.channel.variables["sip_invite_failure_status"] = "487"
+            self.channel.variables["sip_invite_failure_phrase"] = "CANCEL"
             self._transaction.cancel()
         self.host.release(self)
         self._settle(cause)
@@ -323,6 +355,6 @@ async def _settled(transaction: ClientTransaction) -> None:
         return
 
 
-def new_branchless_call_id() -> str:
+def new_call_id_like_freeswitch() -> str:
     """A Call-ID in the form FreeSWITCH gives its own calls."""
     return "-".join(secrets.token_hex(size) for size in (4, 2, 2, 2, 6))

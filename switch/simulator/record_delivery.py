@@ -1,7 +1,8 @@
 """Brings call records to where `json_cdr.conf` says: by HTTP with its retries, else into a folder.
 
-Source: `mod_json_cdr.c` (`process_cdr`, `backup_cdr`): the leg waits for the delivery, addresses are tried in
-turn, only a 2xx counts, and what could not be posted is written to the first error folder that takes it.
+Source: `mod_json_cdr.c` (`process_cdr`, `backup_cdr`): the leg waits for the delivery, addresses are
+tried in turn, only a 2xx counts, and what could not be posted is written to the first error folder that
+takes it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Keeps the registrations of one profile: who is where, until when.
 
-Source: `sofia_reg.c`. Expiry is checked when somebody asks and by the node's once-a-second sweep; event names and
-the texts of `sofia status profile ... reg` are those of a running 1.11.
+Source: `sofia_reg.c`. Expiry is checked when somebody asks and by the node's once-a-second sweep; event
+names and the texts of `sofia status profile ... reg` are those of a running 1.11.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Registrar:
         self._bus = bus
         self._clock = clock
         self._by_call_id: dict[str, Registration] = {}
+        self._by_address: dict[str, dict[str, Registration]] = {}
         self._listed: dict[str, Registration] = {}
 
     def __len__(self) -> int:
@@ -56,12 +57,12 @@ class Registrar:
 
     def register(self, registration: Registration, *, headers: list[tuple[str, str]]) -> bool:
         """Keep a registration (a new one of the same user and contact replaces the old); False when full."""
-        for other in tuple(self._by_call_id.values()):
-            if other.address == registration.address:
-                self._drop(other)
+        for other in self._at(registration.address):
+            self._drop(other)
         if len(self._by_call_id) >= MAX_REGISTRATIONS:
             return False
         self._by_call_id[registration.call_id] = registration
+        self._by_address.setdefault(registration.address, {})[registration.call_id] = registration
         self._listed[registration.call_id] = registration
         self._bus.fire("CUSTOM", headers, subclass="sofia::register")
         return True
@@ -74,8 +75,11 @@ class Registrar:
 
     def of(self, address: str) -> tuple[Registration, ...]:
         """The live registrations of `user@domain`."""
-        self.sweep()
-        return tuple(item for item in self._by_call_id.values() if item.address == address)
+        now = self._clock()
+        return tuple(item for item in self._at(address) if item.expires_at > now)
+
+    def _at(self, address: str) -> tuple[Registration, ...]:
+        return tuple(self._by_address.get(address, {}).values())
 
     def all(self) -> tuple[Registration, ...]:
         """Every live registration, in the order of registering."""
@@ -94,7 +98,7 @@ class Registrar:
             item for item in self._by_call_id.values() if not key or key in {item.call_id, item.address, item.domain}
         ]
         for item in chosen:
-            self._by_call_id.pop(item.call_id, None)
+            self._forget(item)
             self._announce_expiry(item)
         return len(chosen)
 
@@ -106,8 +110,15 @@ class Registrar:
                 self._drop(item)
                 self._announce_expiry(item)
 
-    def _drop(self, registration: Registration) -> None:
+    def _forget(self, registration: Registration) -> None:
         self._by_call_id.pop(registration.call_id, None)
+        same_user = self._by_address.get(registration.address, {})
+        same_user.pop(registration.call_id, None)
+        if not same_user:
+            self._by_address.pop(registration.address, None)
+
+    def _drop(self, registration: Registration) -> None:
+        self._forget(registration)
         self._listed.pop(registration.call_id, None)
 
     def _announce_expiry(self, item: Registration) -> None:
@@ -115,10 +126,14 @@ class Registrar:
             ("profile-name", self._profile_name),
             ("call-id", item.call_id),
             ("user", item.user),
+            ("username", item.user),
             ("host", item.domain),
             ("contact", item.contact),
             ("expires", str(item.expires_at // _MICROSECONDS)),
             ("user-agent", item.agent),
+            ("realm", item.auth_realm),
+            ("network-ip", item.network_ip),
+            ("network-port", str(item.network_port)),
         ]
         self._bus.fire("CUSTOM", headers, subclass="sofia::expire")
 

@@ -11,6 +11,8 @@ from xml.etree import ElementTree
 
 from switch.simulator.xml_document import ConfigurationUnreadable
 
+USER_AGENT = "FreeSWITCH-mod_sofia/1.11.2-release+git~20260809T162310Z~3f13ad1b1d~64bit"
+
 _TRUE = frozenset({"yes", "on", "true", "t", "enabled", "active", "allow"})
 _SECTIONS = ("directory", "dialplan", "configuration")
 
@@ -22,6 +24,7 @@ class EventSocketSettings:
     listen_ip: str
     listen_port: int
     password: str
+    inbound_acl: tuple[str, ...]
 
     def __repr__(self) -> str:
         return f"EventSocketSettings({self.listen_ip}:{self.listen_port})"
@@ -93,17 +96,28 @@ class ProfileSettings:
     sip_port: int
     context: str
     auth_calls: bool
+    inbound_acl: tuple[str, ...]
+    challenge_realm: str
+    matching_username_only: bool
+    registering_disabled: bool
+    user_agent: str
     options_unavailable_when_busy: bool
+    manages_presence: bool
+    reads_all_domains: bool
+    negotiates_late: bool
     max_registration_seconds: int
     gateways: tuple[GatewaySettings, ...]
 
 
 @dataclass(frozen=True)
 class SwitchLimits:
-    """`switch.conf`: how many sessions at once and how many new ones a second."""
+    """`switch.conf`: how many sessions at once, how many new ones a second, and how often the heart beats."""
 
     max_sessions: int
     sessions_per_second: int
+    heartbeat_seconds: float
+    switch_name: str
+    api_expansion: bool
 
 
 def is_true(value: str | None) -> bool:
@@ -127,6 +141,7 @@ def event_socket(configuration: ElementTree.Element | None) -> EventSocketSettin
         "127.0.0.1" if listen_ip == "localhost" else listen_ip,
         _number(values, "listen-port", 8021),
         values.get("password", "ClueCon"),
+        _all(configuration, "apply-inbound-acl"),
     )
 
 
@@ -198,7 +213,13 @@ def sofia_profiles(configuration: ElementTree.Element | None) -> tuple[ProfileSe
 def switch_limits(configuration: ElementTree.Element | None) -> SwitchLimits:
     """Read `switch.conf` (switch_core.c): 1000 sessions and 30 a second unless told otherwise."""
     values = dict(parameters(configuration))
-    return SwitchLimits(_number(values, "max-sessions", 1000), _number(values, "sessions-per-second", 30))
+    return SwitchLimits(
+        _number(values, "max-sessions", 1000),
+        _number(values, "sessions-per-second", 30),
+        float(_number(values, "event-heartbeat-interval", 20)),
+        values.get("switchname", ""),
+        is_true(values.get("api-expansion", "true")),
+    )
 
 
 def _profile(element: ElementTree.Element) -> ProfileSettings:
@@ -211,7 +232,15 @@ def _profile(element: ElementTree.Element) -> ProfileSettings:
         sip_port=_number(values, "sip-port", 5060),
         context=values.get("context", "default"),
         auth_calls=is_true(values.get("auth-calls")),
+        inbound_acl=_all(element.find("settings"), "apply-inbound-acl"),
+        challenge_realm=values.get("challenge-realm", "auto_to"),
+        matching_username_only=is_true(values.get("inbound-reg-force-matching-username")),
+        registering_disabled=is_true(values.get("disable-register")),
+        user_agent=values.get("user-agent-string", USER_AGENT),
         options_unavailable_when_busy=is_true(values.get("sip-options-respond-503-on-busy")),
+        reads_all_domains=any(domain.get("name") == "all" for domain in element.iterfind("domains/domain")),
+        manages_presence=is_true(values.get("manage-presence")),
+        negotiates_late=is_true(values.get("inbound-late-negotiation")),
         max_registration_seconds=_number(values, "sip-force-expires", 0),
         gateways=tuple(_gateway(gateway, name) for gateway in element.iterfind("gateways/gateway")),
     )
@@ -233,6 +262,10 @@ def _gateway(element: ElementTree.Element, profile: str) -> GatewaySettings:
         register=is_true(values.get("register", "true")),
         caller_id_in_from=is_true(values.get("caller-id-in-from")),
     )
+
+
+def _all(element: ElementTree.Element | None, name: str) -> tuple[str, ...]:
+    return tuple(value for key, value in parameters(element) if key == name and value)
 
 
 def _below(log_directory: Path, value: str) -> Path:

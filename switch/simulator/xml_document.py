@@ -1,7 +1,7 @@
 """Reads `freeswitch.xml` the way FreeSWITCH does: pre-processor lines first, then one XML document.
 
-Source: `src/switch_xml.c` (`preprocess`): `X-PRE-PROCESS` commands stand alone on their line, `$${name}` is
-replaced by a global variable, and the `<include>` wrapper of an included file is dropped.
+Source: `src/switch_xml.c` (`preprocess`): `X-PRE-PROCESS` commands stand alone on their line, `$${name}`
+is replaced by a global variable, and the `<include>` wrapper of an included file is dropped.
 """
 
 from __future__ import annotations

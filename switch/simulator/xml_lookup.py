@@ -1,7 +1,7 @@
 """Where a node finds XML: first by asking the bindings of mod_xml_curl, then in its static tree.
 
-Source: `mod_xml_curl.c` (`xml_url_fetch`) and `switch_xml.c` (`switch_xml_locate`): any error, any status but
-200 and the answer "not found" fall through to the static tree; each request is a new connection.
+Source: `mod_xml_curl.c` (`xml_url_fetch`) and `switch_xml.c` (`switch_xml_locate`): any error, any status
+but 200 and the answer "not found" fall through to the static tree; each request is a new connection.
 """
 
 from __future__ import annotations

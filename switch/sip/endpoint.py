@@ -25,7 +25,7 @@ from collections.abc import Callable
 from typing import Self, cast
 
 from switch.sip.dialog import Address, new_tag
-from switch.sip.errors import SipError, SipSyntaxError, SipTransportError, TooManyTransactions
+from switch.sip.errors import SipSyntaxError, SipTransportError, TooManyTransactions
 from switch.sip.message import Request, Response, parse
 from switch.sip.transactions import ClientTransaction, ServerTransaction, Timers
 from switch.sip.uri import Via, is_ip_address, tag_of
@@ -257,7 +257,8 @@ class SipEndpoint:
         except SipSyntaxError as error:
             transaction.respond(400, "Bad Request")
             _log.debug("request refused: %s", error)
-        except SipError:
+        except Exception:
+            # The owner's mistake must not leave the other side without an answer.
             _log.exception("request %s could not be carried out", transaction.request.method)
             transaction.respond(500)
 

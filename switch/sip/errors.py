@@ -20,7 +20,7 @@ class SipTimeout(SipError, TimeoutError):
     def __init__(self, method: str, destination: tuple[str, int], waited_seconds: float) -> None:
         host, port = destination
         super().__init__(
-            f"no final answer to {method} from {host}:{port} within {waited_seconds:g} s; "
+            f"no final answer to {method} from {host}:{port} within {waited_seconds:.3g} s; "
             "check that the node runs and that UDP reaches it"
         )
         self.method = method
@@ -46,3 +46,11 @@ class AuthenticationImpossible(SipError):
 
 class CallRefused(SipError):
     """The action does not fit the state of the call or the phone; the text says which state is needed."""
+
+
+class WaitExceeded(SipError, TimeoutError):
+    """Something of a call did not happen within the caller's limit; the call itself goes on."""
+
+    def __init__(self, what: str, waited_seconds: float) -> None:
+        super().__init__(f"{what} did not happen within {waited_seconds:g} s")
+        self.waited_seconds = waited_seconds

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from switch.sip.errors import SipSyntaxError
 from switch.sip.status import reason_phrase
-from switch.sip.uri import NameAddress, Via, split_list
+from switch.sip.uri import NameAddress, Via, split_list, tag_of
 
 MAX_MESSAGE_BYTES = 65_507
 """What one UDP datagram over IPv4 can carry."""
@@ -215,7 +215,7 @@ class Response(Message):
         headers = Headers((name, value) for name, value in request.headers if name.lower() == "via")
         headers.add("From", request.header("From"))
         to_value = request.header("To")
-        if to_tag and "tag" not in NameAddress.parse(to_value).parameters:
+        if to_tag and not tag_of(to_value):
             to_value = f"{to_value};tag={to_tag}"
         headers.add("To", to_value)
         headers.add("Call-ID", request.call_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from switch.sip.dialog import Address, Dialog, new_tag
-from switch.sip.errors import SipTimeout
+from switch.sip.errors import SipSyntaxError, SipTimeout
 from switch.sip.message import Headers, Request, Response
 from switch.sip.uri import tag_of
 
@@ -141,7 +141,13 @@ class ClientTransaction:
             self._receive_provisional(response)
             return
         if self._is_invite:
-            self._acknowledge(response)
+            try:
+                self._acknowledge(response)
+            except SipSyntaxError as error:
+                # An answer that cannot even be acknowledged is of no use to anybody who waits for it.
+                self.fail(error)
+                self._endpoint.forget_client(self)
+                raise
         if self._final.done():
             return
         self._repeater.stop()
@@ -214,6 +220,9 @@ class ServerTransaction:
         self._last_datagram: bytes | None = None
         self._repeater: _Repeater | None = None
         self._expiry: asyncio.TimerHandle | None = None
+        if request.method != "INVITE":
+            # An owner that forgets to answer must not keep the transaction for ever; an INVITE may ring.
+            self._expiry = endpoint.loop.call_later(endpoint.timers.transaction_seconds, self._expire)
 
     def respond(
         self,
@@ -244,6 +253,8 @@ class ServerTransaction:
             self._endpoint.send_datagram(self._last_datagram, self.source)
             return True
         self.final_status = status
+        if self._expiry is not None:
+            self._expiry.cancel()
         timers = self._endpoint.timers
         if self.request.method == "INVITE":
             self._repeater = _Repeater(self._endpoint, self._last_datagram, self.source)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import Index, UniqueConstraint, func, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from infra.app.schema import metadata
@@ -103,9 +103,10 @@ def test_the_tenant_comes_first_in_every_key_of_a_tenant_table() -> None:
         if table.name in GLOBAL_TABLES:
             continue
         assert next(iter(table.primary_key.columns)).name == "tenant_id", table.name
-        for constraint in table.constraints | table.indexes:
-            if getattr(constraint, "unique", False) or type(constraint).__name__ == "UniqueConstraint":
-                assert "tenant_id" in {column.name for column in constraint.columns}, (table.name, constraint)
+        unique: list[UniqueConstraint | Index] = [each for each in table.indexes if each.unique]
+        unique += [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+        for constraint in unique:
+            assert "tenant_id" in {column.name for column in constraint.columns}, (table.name, constraint)
 
 
 def test_tables_that_only_grow_are_partitioned_by_a_month_in_their_key() -> None:

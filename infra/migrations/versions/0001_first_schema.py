@@ -53,6 +53,8 @@ def upgrade() -> None:
             row_security.grant_global_table(
                 connection, table.name, tenant_may="SELECT" if table.name in READABLE_GLOBALS else None
             )
+    # Whoever changes money locks its tenant's row first, and PostgreSQL lets only those lock who may change a column.
+    connection.execute(text(f"GRANT UPDATE (contact_email) ON tenant TO {TENANT_ROLE}"))
     connection.exec_driver_sql(SchemaManager.get_schema().replace("%", "%%"))
     connection.execute(text("ALTER TABLE call_record ALTER COLUMN body SET STORAGE EXTERNAL"))
     for role in (PLATFORM_ROLE, TENANT_ROLE):

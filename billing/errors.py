@@ -1,0 +1,101 @@
+"""Refusals of the billing services: contracts, holdings, invoices and payments.
+
+What a rule refuses (a term, a date, an amount of the wrong form) is a `billing.rules.errors.BillingRefused`.
+"""
+
+from __future__ import annotations
+
+from billing.rules.errors import BillingRefused
+from infra.kit.problems import Conflict, InvalidInput, NotFound
+
+
+class ContractRefused(BillingRefused):
+    """A contract's dates or title are not acceptable; `field` names the one at fault."""
+
+    code = "contract_refused"
+    title = "The contract is not acceptable"
+
+
+class PaymentRefused(BillingRefused):
+    """A payment's amount, day or channel is not acceptable; `field` names the one at fault."""
+
+    code = "payment_refused"
+    title = "The payment is not acceptable"
+
+
+class ContractNotFound(NotFound):
+    """There is no such contract for this caller."""
+
+    code = "contract_not_found"
+
+
+class InvoiceNotFound(NotFound):
+    """There is no such invoice for this caller."""
+
+    code = "invoice_not_found"
+
+
+class PaymentNotFound(NotFound):
+    """There is no such payment for this caller."""
+
+    code = "payment_not_found"
+
+
+class OrderNotHeld(NotFound):
+    """No holdings belong to this order."""
+
+    code = "order_not_held"
+
+
+class ContractNotOpen(Conflict):
+    """The contract has ended or lapsed, so nothing can be ordered under it."""
+
+    code = "contract_not_open"
+
+
+class AfterTheEnd(InvalidInput):
+    """The day lies after the contract's last day."""
+
+    code = "after_the_end"
+
+
+class OrderNotPaid(Conflict):
+    """Nothing opens unpaid (C6, C9)."""
+
+    code = "order_not_paid"
+
+
+class OrderInForce(Conflict):
+    """The order is open or in force already, so it can be returned but not cancelled."""
+
+    code = "order_in_force"
+
+
+class NotReturnable(Conflict):
+    """A seat or circuit is not open, or is being returned already."""
+
+    code = "not_returnable"
+
+
+class InvoiceNotVoidable(Conflict):
+    """Only the unpaid invoice of an order can be voided; others stay and are set off by credits."""
+
+    code = "invoice_not_voidable"
+
+
+class ReferenceUsed(Conflict):
+    """A payment of this tenant with this reference has been recorded already."""
+
+    code = "payment_reference_used"
+
+
+class PaymentReversed(Conflict):
+    """The payment has been reversed already."""
+
+    code = "payment_reversed"
+
+
+class MonthNotBegun(InvalidInput):
+    """Invoices of a month are made when it has begun."""
+
+    code = "month_not_begun"

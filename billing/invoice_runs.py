@@ -1,0 +1,245 @@
+"""The monthly run: every contract's invoice of a month, one transaction a contract (C7, rules 3 and 11).
+
+`Contract.billed_through` is the usage month (the month in arrears) that a contract has been invoiced for. A run takes
+each contract FOR UPDATE and moves it on by one month; so running twice issues nothing twice, and a run that died goes
+on where it stopped. Rating holds the contract FOR SHARE: a call is either in the sum or on the next invoice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from billing import books, contracts, invoices, leases, ledger, order_invoices, usage
+from billing.contracts import get_contract, terms_of
+from billing.models import Charge, Contract, Holding, Invoice, OneOffCharge, UnratedCall
+from billing.rules.book import Book
+from billing.rules.invoicing import final_invoice, monthly_due_on, monthly_invoice
+from billing.rules.lines import InvoiceDraft
+from billing.rules.months import Month
+from infra.kit import clock, logs
+from infra.kit.database import Database, Scope
+from infra.kit.jobs import Runtime
+from infra.kit.problems import Unavailable
+
+log = logs.get(__name__)
+MAXIMUM_RATING_BATCHES = 1_000
+
+
+@dataclass(slots=True)
+class MonthRun:
+    """What a run has done: invoices issued, contracts without a line, contracts set aside for an error (by id).
+
+    `unrated_calls` are the calls of the month in arrears that have no price yet; they go on the next invoice.
+    """
+
+    month: Month
+    issued: int = 0
+    without_lines: int = 0
+    set_aside: list[str] = field(default_factory=list)
+    unrated_calls: int = 0
+
+
+async def run_month(runtime: Runtime, month: Month) -> MonthRun:
+    """Issue what is due up to the invoices dated the 1st of `month`, for every contract; safe to run again.
+
+    A contract whose invoice cannot be made is set aside, logged and counted; the others go on. Raises `Unavailable`
+    when the database is away; what was done until then stays.
+    """
+    run = MonthRun(month)
+    rated: set[str] = set()
+    for tenant_id, contract_id in await _due(runtime.database, month):
+        try:
+            if tenant_id not in rated:
+                await _rate_what_waits(runtime.database, tenant_id)
+                rated.add(tenant_id)
+            await _bill(runtime.database, run, tenant_id, contract_id)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("invoice_run.contract_set_aside", tenant_id=tenant_id, contract_id=contract_id)
+            run.set_aside.append(contract_id)
+    async with runtime.database.transaction(Scope.platform()) as session:
+        query = select(func.count()).select_from(UnratedCall).where(UnratedCall.month <= month.preceding.first)
+        run.unrated_calls = await session.scalar(query) or 0
+    log.info(
+        "invoice_run.ended",
+        month=str(month),
+        issued=run.issued,
+        without_lines=run.without_lines,
+        set_aside=len(run.set_aside),
+        unrated_calls=run.unrated_calls,
+    )
+    return run
+
+
+async def issue_openings(runtime: Runtime, today: date) -> int:
+    """Issue the opening invoices whose third working day before opening has come (rule 2); returns how many."""
+    query = (
+        select(Holding.tenant_id, Holding.contract_id)
+        .where(Holding.opening, Holding.invoiced_on.is_(None), ~Holding.lapsed)
+        .distinct()
+        .order_by(Holding.tenant_id, Holding.contract_id)
+    )
+    async with runtime.database.transaction(Scope.platform()) as session:
+        waiting = (await session.execute(query)).all()
+    issued = 0
+    for tenant_id, contract_id in waiting:
+        async with runtime.database.transaction(Scope.platform()) as session:
+            contract = await get_contract(session, tenant_id, contract_id, for_update=True)
+            group = order_invoices.OrderGroup(True, contract.opens_on, contract.opens_on)
+            invoice = await order_invoices.charge(session, contract, group, today=today)
+            await ledger.set_off(session, tenant_id, today)
+            issued += invoice is not None
+    return issued
+
+
+async def end_contracts(runtime: Runtime, today: date) -> int:
+    """Close the contracts whose last day is over (rule 11); returns how many."""
+    query = (
+        select(Contract.tenant_id, Contract.contract_id)
+        .where(Contract.ends_on < today, Contract.state != "ended")
+        .order_by(Contract.tenant_id, Contract.contract_id)
+    )
+    async with runtime.database.transaction(Scope.platform()) as session:
+        ended = (await session.execute(query)).all()
+    for tenant_id, contract_id in ended:
+        async with runtime.database.transaction(Scope.platform()) as session:
+            await contracts.end(session, await get_contract(session, tenant_id, contract_id, for_update=True))
+    return len(ended)
+
+
+async def bill_contract(session: AsyncSession, contract: Contract, usage_month: Month) -> Invoice | None:
+    """Make the invoice that follows a usage month, and move the contract on; None when it has no line.
+
+    The contract is locked by the caller, and `usage_month` is the next one it has to be invoiced for.
+    """
+    month = usage_month.following
+    today = clock.today()
+    await leases.lapse_unpaid(session, contract, month.first)
+    await ledger.set_off(session, contract.tenant_id, today)
+    await leases.open_what_is_paid(session, contract, month.first)
+    if contract.ends_on is not None and contract.ends_on < month.first:
+        await contracts.end(session, contract)
+    book = await books.load_book(session, contract, month)
+    draft = _draft(contract, book, usage_month, released_on=today)
+    await _note_taken(session, contract, book, month)
+    contract.billed_through = usage_month.first
+    invoice = None if draft is None else await invoices.issue(session, contract, draft)
+    await session.flush()
+    await ledger.set_off(session, contract.tenant_id, today)
+    return invoice
+
+
+def next_usage_month(contract: Contract) -> Month:
+    """The month in arrears of a contract's next invoice; the first is that of its opening (rule 3)."""
+    if contract.billed_through is None:
+        return Month.of(contract.opens_on)
+    return Month.of(contract.billed_through).following
+
+
+def _draft(contract: Contract, book: Book, usage_month: Month, *, released_on: date) -> InvoiceDraft | None:
+    terms, ends_on, month = terms_of(contract), contract.ends_on, usage_month.following
+    if ends_on is None or month.first <= ends_on:
+        return monthly_invoice(terms, book, month, released_on=released_on)
+    if usage_month == Month.of(ends_on):
+        return final_invoice(terms, book, ends_on)
+    # A supplementary final invoice (rule 11): late calls only, since the first one took everything that was held.
+    last_day = Month.of(ends_on).last
+    late = replace(book, holdings=(), usage=tuple(replace(each, on=last_day) for each in book.usage))
+    draft = final_invoice(terms, late, ends_on)
+    if draft is None:
+        return None
+    due_on = monthly_due_on(terms, month, released_on)
+    return replace(draft, issued_on=month.first, due_on=due_on, period=str(usage_month))
+
+
+async def _due(database: Database, month: Month) -> Sequence[tuple[str, str]]:
+    """Contracts with something to invoice before this month's 1st, in the order of tenants."""
+    late_charge = (
+        select(Charge.leg_id)
+        .where(
+            Charge.tenant_id == Contract.tenant_id,
+            Charge.contract_id == Contract.contract_id,
+            Charge.billing_month > Contract.billed_through,
+            Charge.billing_month < month.first,
+        )
+        .exists()
+    )
+    last_month = func.least(func.date_trunc("month", Contract.ends_on), month.preceding.first)
+    query = (
+        select(Contract.tenant_id, Contract.contract_id)
+        .where(
+            Contract.opens_on < month.first,
+            Contract.billed_through.is_(None) | (Contract.billed_through < last_month) | late_charge,
+        )
+        .order_by(Contract.tenant_id, Contract.contract_id)
+    )
+    async with database.transaction(Scope.platform()) as session:
+        return (await session.execute(query)).all()
+
+
+async def _bill(database: Database, run: MonthRun, tenant_id: str, contract_id: str) -> None:
+    """Every month that one contract is behind, each in a transaction of its own."""
+    while True:
+        async with database.transaction(Scope.platform()) as session:
+            contract = await get_contract(session, tenant_id, contract_id, for_update=True)
+            usage_month = next_usage_month(contract)
+            if usage_month >= run.month or not await _has_to_bill(session, contract, run.month):
+                return
+            invoice = await bill_contract(session, contract, usage_month)
+        run.issued += invoice is not None
+        run.without_lines += invoice is None
+
+
+async def _has_to_bill(session: AsyncSession, contract: Contract, month: Month) -> bool:
+    """After its final invoice a contract is only invoiced for late calls."""
+    if contract.ends_on is None or contract.billed_through is None:
+        return True
+    if contract.billed_through < Month.of(contract.ends_on).first:
+        return True
+    query = select(func.count()).where(
+        Charge.tenant_id == contract.tenant_id,
+        Charge.contract_id == contract.contract_id,
+        Charge.billing_month > contract.billed_through,
+        Charge.billing_month < month.first,
+    )
+    return bool(await session.scalar(query))
+
+
+async def _note_taken(session: AsyncSession, contract: Contract, book: Book, month: Month) -> None:
+    """Keep what this invoice has taken: one-off charges (also what rounded to nothing) and deposits given back."""
+    is_final = contract.ends_on is not None and contract.ends_on < month.first
+    await session.execute(
+        update(OneOffCharge)
+        .where(
+            OneOffCharge.tenant_id == contract.tenant_id,
+            OneOffCharge.contract_id == contract.contract_id,
+            OneOffCharge.billed_on.is_(None),
+            OneOffCharge.on < month.first,
+        )
+        .values(billed_on=month.first)
+    )
+    given_back = {
+        holding.key
+        for holding in book.holdings
+        if holding.deposit and (is_final or (holding.closed_on is not None and holding.closed_on < month.first))
+    }
+    for row in await books.holding_rows(session, contract):
+        if (row.item, row.number) in given_back:
+            row.deposit_returned = True
+    if is_final:
+        contract.fixed_deposit_returned = True
+
+
+async def _rate_what_waits(database: Database, tenant_id: str) -> None:
+    """Price the tenant's calls that have come in, so that those of the month are on its invoice."""
+    for _ in range(MAXIMUM_RATING_BATCHES):
+        async with database.transaction(Scope.platform()) as session:
+            batch = await usage.rate_batch(session, tenant_id)
+        if batch.taken == 0:
+            return

@@ -1,0 +1,123 @@
+"""Background work of the billing room."""
+
+from __future__ import annotations
+
+from billing import dunning, invoice_runs, usage
+from billing.models import UnratedCall
+from billing.rules.months import Month
+from infra.kit import clock, jobs, logs
+from infra.kit.database import Database, Scope
+from switch.models import NewCall
+
+log = logs.get(__name__)
+
+
+class RatingFailed(Exception):
+    """Calls of some tenants could not be rated; those of all others were. The job is tried again."""
+
+
+@jobs.task("billing.rate_calls")
+async def rate_calls(runtime: jobs.Runtime, *, tenant_id: str | None = None, retry_unrated: bool = False) -> None:
+    """Price and charge the calls that have come in; started by the schedule and after changes.
+
+    `tenant_id`: this tenant only, else all. `retry_unrated`: also try the calls without a price again. Any number of
+    these may run at once: they take different legs.
+    """
+    run = _RatingRun(runtime.database)
+    if retry_unrated:
+        await run.every_tenant(UnratedCall, tenant_id)
+    await run.every_tenant(NewCall, tenant_id)
+    if run.failed:
+        raise RatingFailed(f"Not all calls of {', '.join(run.failed)} could be rated; see the log.")
+
+
+class InvoicesSetAside(Exception):
+    """Invoices of some contracts could not be made; those of all others were. The job is tried again."""
+
+
+class DunningFailed(Exception):
+    """Some tenants could not be looked at; all others were. The job is tried again."""
+
+
+@jobs.task("billing.advance_month")
+async def advance_month(runtime: jobs.Runtime) -> None:
+    """What the calendar brings: opening invoices, the end of contracts, on the 1st the monthly invoices.
+
+    Started by the schedule at local midnight and every hour; whatever is done already is left alone, and days on
+    which nobody worked are made up for.
+    """
+    today = clock.today()
+    await invoice_runs.issue_openings(runtime, today)
+    await invoice_runs.end_contracts(runtime, today)
+    await _run_month(runtime, Month.of(today))
+
+
+@jobs.task("billing.run_month")
+async def run_month(runtime: jobs.Runtime, *, month: str) -> None:
+    """The run of one month (`2026-07`), as finance asks for it."""
+    year, number = month.split("-")
+    await _run_month(runtime, Month(int(year), int(number)))
+
+
+@jobs.task("billing.advance_dunning")
+async def advance_dunning(runtime: jobs.Runtime) -> None:
+    """Suspend and restore every tenant as its unpaid invoices ask today; one transaction a tenant."""
+    today = clock.today()
+    failed: list[str] = []
+    async with runtime.database.transaction(Scope.platform()) as session:
+        tenant_ids = await dunning.tenants_to_look_at(session, today)
+    for tenant_id in tenant_ids:
+        try:
+            async with runtime.database.transaction(Scope.platform()) as session:
+                await dunning.advance(session, tenant_id, today)
+        except Exception:
+            log.exception("dunning.failed", tenant_id=tenant_id)
+            failed.append(tenant_id)
+    if failed:
+        raise DunningFailed(f"Dunning failed for {', '.join(failed)}; see the log.")
+
+
+@jobs.task("billing.advance_tenant_dunning")
+async def advance_tenant_dunning(runtime: jobs.Runtime, *, tenant_id: str) -> None:
+    """The same for one tenant, after its account has changed."""
+    async with runtime.database.transaction(Scope.platform()) as session:
+        await dunning.advance(session, tenant_id, clock.today())
+
+
+async def _run_month(runtime: jobs.Runtime, month: Month) -> None:
+    run = await invoice_runs.run_month(runtime, month)
+    if run.set_aside:
+        raise InvoicesSetAside(f"No invoice could be made for {', '.join(run.set_aside)}; see the log.")
+
+
+class _RatingRun:
+    """One run of the job, one transaction a batch; it may be stopped after any of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.failed: list[str] = []
+
+    async def every_tenant(self, work: usage.WorkList, only: str | None) -> None:
+        """Walk once through a work list, tenant by tenant; a tenant that fails does not stop the rest."""
+        tenant_id = only or await self._next_tenant(work, "")
+        while tenant_id is not None:
+            try:
+                await self._rate_tenant(work, tenant_id)
+            except Exception:
+                log.exception("rating.failed", tenant_id=tenant_id)
+                self.failed.append(tenant_id)
+            tenant_id = None if only else await self._next_tenant(work, tenant_id)
+
+    async def _next_tenant(self, work: usage.WorkList, after: str) -> str | None:
+        async with self._database.transaction(Scope.platform()) as session:
+            return await usage.next_tenant(session, work, after)
+
+    async def _rate_tenant(self, work: usage.WorkList, tenant_id: str) -> None:
+        last = usage.FIRST
+        while True:
+            async with self._database.transaction(Scope.platform()) as session:
+                batch = await usage.rate_batch(session, tenant_id, work=work, after=last)
+            if batch.taken == 0:
+                return
+            last = batch.last
+            log.info("calls.rated", tenant_id=tenant_id, charged=batch.charged, unrated=batch.unrated)

@@ -1,0 +1,335 @@
+"""Holdings: what is rented under a contract, ordered, charged, opened, returned and lapsed (rules 2, 4, 5 and 6).
+
+Provisioning calls this for every order. Each function that changes something locks the tenant and the contract first,
+and leaves the commit to its caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from billing import invoices, ledger, order_invoices
+from billing.contracts import check_orderable, get_contract, terms_of
+from billing.errors import NotReturnable, OrderInForce, OrderNotHeld, OrderNotPaid
+from billing.models import Contract, Holding, Invoice
+from billing.rules.arrears import ranges
+from billing.rules.book import Item
+from billing.rules.invoicing import lapses_on
+from infra.kit import audit, clock, money
+
+__all__ = [
+    "OrderedHoldings",
+    "cancel_order",
+    "get_contract",
+    "is_order_paid",
+    "lapse_unpaid",
+    "open_holdings",
+    "open_what_is_paid",
+    "order_holdings",
+    "order_invoice",
+    "return_holdings",
+    "terms_of",
+]
+
+MAXIMUM_QUANTITY = 10_000
+"""Seats or circuits of one order."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedHoldings:
+    """The numbers an order was given in its contract, and the invoice that charges it.
+
+    `invoice` None: there is nothing to pay, or the opening invoice's day has not come.
+    """
+
+    numbers: list[int]
+    invoice: Invoice | None
+
+
+async def order_holdings(
+    session: AsyncSession,
+    *,
+    tenant_id: str,
+    contract_id: str,
+    item: Item,
+    quantity: int,
+    ordered_on: date,
+    effective_on: date,
+    order_id: str,
+    opening: bool,
+) -> OrderedHoldings:
+    """Order seats or circuits and charge them (rules 2 and 4); what is ordered gets the contract's next numbers.
+
+    An opening is charged on the third working day before it (the daily job does it then), or now when that day has
+    passed. All adds of one order day and effective day are on one invoice: an unpaid earlier one is voided and made
+    again with both. Credit of the tenant is used at once. Raises `ContractNotOpen`, `AfterTheEnd`, `ContractNotFound`.
+    """
+    if not 1 <= quantity <= MAXIMUM_QUANTITY:
+        raise ValueError(f"quantity is {quantity}; expected 1 to {MAXIMUM_QUANTITY}")
+    contract = await get_contract(session, tenant_id, contract_id, for_update=True)
+    check_orderable(contract, effective_on)
+    first = await _next_number(session, contract, item)
+    numbers = list(range(first, first + quantity))
+    await session.execute(
+        insert(Holding),
+        [
+            {
+                "tenant_id": tenant_id,
+                "contract_id": contract_id,
+                "item": item,
+                "number": number,
+                "order_id": order_id,
+                "ordered_on": ordered_on,
+                "effective_on": effective_on,
+                "opening": opening,
+                "invoiced_on": None,
+                "order_invoice_id": None,
+                "deposit_asked": money.ZERO,
+                "deposit_returned": False,
+                "opened_on": None,
+                "closes_on": None,
+                "returned": False,
+                "return_ordered_on": None,
+                "lapsed": False,
+            }
+            for number in numbers
+        ],
+    )
+    group = order_invoices.OrderGroup(opening, ordered_on, effective_on)
+    invoice = await order_invoices.charge(session, contract, group, today=clock.today())
+    await ledger.set_off(session, tenant_id, clock.today())
+    return OrderedHoldings(numbers, invoice)
+
+
+async def cancel_order(session: AsyncSession, *, tenant_id: str, order_id: str, reason: str) -> None:
+    """Take an order back that is unpaid or not in force yet: nothing is owed, what was paid becomes credit (rule 5).
+
+    Where its invoice charges other orders too, it is made again for those. An order that has lapsed already stays
+    so. Raises `OrderInForce` once the order has opened, `OrderNotHeld` for an unknown order.
+    """
+    contract, rows = await _lock_order(session, tenant_id, order_id)
+    today = clock.today()
+    waiting = [row for row in rows if not row.lapsed]
+    if not waiting:
+        return
+    if any(row.opened_on is not None for row in waiting):
+        raise OrderInForce(f"The order {order_id} is open; return what it has opened.", field="order_id")
+    order = waiting[0]
+    if order.effective_on <= today and await _is_paid(session, order):
+        raise OrderInForce(f"The order {order_id} is paid and in force since {order.effective_on}.", field="order_id")
+    if lapses_on(order.effective_on) <= today:
+        await lapse_unpaid(session, contract, today)
+    for row in waiting:
+        row.lapsed = True
+    await order_invoices.recharge_without(session, contract, order, reason=reason, today=today)
+    await ledger.set_off(session, tenant_id, today)
+    await audit.record(session, tenant_id, "order.cancelled", order_id, reason=reason)
+
+
+async def lapse_unpaid(session: AsyncSession, contract: Contract, today: date) -> int:
+    """Orders not paid by the end of their month are gone, their invoices void (rule 5); returns how many holdings.
+
+    The contract is locked by the caller, who calls `ledger.set_off` afterwards.
+    """
+    query = select(Holding).where(
+        Holding.tenant_id == contract.tenant_id,
+        Holding.contract_id == contract.contract_id,
+        Holding.opened_on.is_(None),
+        Holding.lapsed.is_(False),
+        Holding.effective_on < today.replace(day=1),
+    )
+    rows = (await session.execute(query)).scalars().all()
+    due = await order_invoices.invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows})
+    lapsed: list[Holding] = []
+    for row in rows:
+        invoice = due.get(row.order_invoice_id or "")
+        is_paid = row.invoiced_on is not None and (invoice is None or ledger.is_settled(invoice))
+        if lapses_on(row.effective_on) <= today and not is_paid:
+            row.lapsed = True
+            lapsed.append(row)
+    for invoice_id in dict.fromkeys(row.order_invoice_id for row in lapsed):
+        if invoice_id is not None and due[invoice_id].voided_at is None:
+            await invoices.void(session, due[invoice_id], reason="not paid by the end of its month")
+    for order_id in dict.fromkeys(row.order_id for row in lapsed):
+        await audit.record(session, contract.tenant_id, "order.lapsed", order_id)
+    await session.flush()
+    if lapsed:
+        await _note_lapsed_contract(session, contract, today)
+    return len(lapsed)
+
+
+async def open_holdings(session: AsyncSession, *, tenant_id: str, order_id: str, on: date) -> None:
+    """An order is open from this day on; what is open already stays as it is. Raises `OrderNotPaid`, `OrderInForce`."""
+    contract, rows = await _lock_order(session, tenant_id, order_id)
+    waiting = [row for row in rows if row.opened_on is None]
+    if any(row.lapsed for row in waiting):
+        raise OrderInForce(f"The order {order_id} has lapsed or was cancelled; place it again.", field="order_id")
+    if not waiting:
+        return
+    if waiting[0].effective_on > on:
+        raise OrderNotPaid(f"The order {order_id} opens on {waiting[0].effective_on}, not before.", field="order_id")
+    if not await _is_paid(session, waiting[0]):
+        raise OrderNotPaid(f"The order {order_id} is not paid; nothing opens unpaid.", field="order_id")
+    await _open(session, contract, waiting, on)
+
+
+async def open_what_is_paid(session: AsyncSession, contract: Contract, first_of_month: date) -> int:
+    """Count what was paid and due to open before a month as open when that month is charged.
+
+    Provisioning opens within seconds; should its work run late over the turn of a month, the rent of the month would
+    be lost. The contract is locked by the caller. Returns how many holdings.
+    """
+    query = select(Holding).where(
+        Holding.tenant_id == contract.tenant_id,
+        Holding.contract_id == contract.contract_id,
+        Holding.opened_on.is_(None),
+        Holding.lapsed.is_(False),
+        Holding.invoiced_on.is_not(None),
+        Holding.effective_on <= first_of_month,
+    )
+    rows = (await session.execute(query)).scalars().all()
+    due = await order_invoices.invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows})
+    opened = 0
+    for row in rows:
+        invoice = due.get(row.order_invoice_id or "")
+        paid_on = row.effective_on if invoice is None else invoice.paid_on
+        if paid_on is not None and paid_on <= first_of_month:
+            await _open(session, contract, [row], max(row.effective_on, paid_on))
+            opened += 1
+    return opened
+
+
+async def return_holdings(
+    session: AsyncSession,
+    *,
+    tenant_id: str,
+    contract_id: str,
+    item: Item,
+    numbers: Collection[int],
+    ordered_on: date,
+    effective_on: date,
+) -> None:
+    """Give open seats or circuits back at the end of `effective_on` (rule 6); the next monthly invoice credits it.
+
+    Raises `NotReturnable` naming what is not open, or is being returned already.
+    """
+    contract = await get_contract(session, tenant_id, contract_id, for_update=True)
+    check_orderable(contract, effective_on)
+    query = select(Holding).where(
+        Holding.tenant_id == tenant_id,
+        Holding.contract_id == contract_id,
+        Holding.item == item,
+        Holding.number.in_(numbers),
+        Holding.opened_on.is_not(None),
+        Holding.closes_on.is_(None),
+    )
+    rows = (await session.execute(query)).scalars().all()
+    missing = set(numbers) - {row.number for row in rows}
+    if missing or not numbers:
+        raise NotReturnable(f"{item} {ranges(missing)} is not open, or is being returned already.", field="numbers")
+    await session.execute(
+        update(Holding)
+        .where(
+            Holding.tenant_id == tenant_id,
+            Holding.contract_id == contract_id,
+            Holding.item == item,
+            Holding.number.in_(numbers),
+        )
+        .values(closes_on=effective_on, returned=True, return_ordered_on=ordered_on)
+    )
+    await audit.record(
+        session,
+        tenant_id,
+        "holdings.return_ordered",
+        contract_id,
+        item=item,
+        numbers=ranges(numbers),
+        effective_on=effective_on.isoformat(),
+    )
+
+
+async def is_order_paid(session: AsyncSession, *, tenant_id: str, order_id: str) -> bool:
+    """Whether an order may open: its invoice is settled, or there was nothing to pay; False once it has lapsed."""
+    row = await _any_holding(session, tenant_id, order_id)
+    return not row.lapsed and await _is_paid(session, row)
+
+
+async def order_invoice(session: AsyncSession, tenant_id: str, order_id: str) -> Invoice | None:
+    """The invoice that charges an order; None when there is none yet, or nothing to pay."""
+    row = await _any_holding(session, tenant_id, order_id)
+    return None if row.order_invoice_id is None else await invoices.get(session, tenant_id, row.order_invoice_id)
+
+
+async def _lock_order(session: AsyncSession, tenant_id: str, order_id: str) -> tuple[Contract, Sequence[Holding]]:
+    contract_id = (await _any_holding(session, tenant_id, order_id)).contract_id
+    contract = await get_contract(session, tenant_id, contract_id, for_update=True)
+    query = (
+        select(Holding)
+        .where(Holding.tenant_id == tenant_id, Holding.order_id == order_id)
+        .order_by(Holding.item, Holding.number)
+        .execution_options(populate_existing=True)
+    )
+    return contract, (await session.execute(query)).scalars().all()
+
+
+async def _any_holding(session: AsyncSession, tenant_id: str, order_id: str) -> Holding:
+    query = (
+        select(Holding)
+        .where(Holding.tenant_id == tenant_id, Holding.order_id == order_id)
+        .order_by(Holding.number)
+        .limit(1)
+        .execution_options(populate_existing=True)
+    )
+    row = (await session.execute(query)).scalar_one_or_none()
+    if row is None:
+        raise OrderNotHeld(f"Nothing is held by an order {order_id}.", field="order_id")
+    return row
+
+
+async def _is_paid(session: AsyncSession, row: Holding) -> bool:
+    if row.invoiced_on is None:
+        return False
+    if row.order_invoice_id is None:
+        return True
+    return ledger.is_settled(await invoices.get(session, row.tenant_id, row.order_invoice_id))
+
+
+async def _next_number(session: AsyncSession, contract: Contract, item: Item) -> int:
+    last = await session.scalar(
+        select(func.max(Holding.number)).where(
+            Holding.tenant_id == contract.tenant_id,
+            Holding.contract_id == contract.contract_id,
+            Holding.item == item,
+        )
+    )
+    return (last or 0) + 1
+
+
+async def _open(session: AsyncSession, contract: Contract, rows: Sequence[Holding], on: date) -> None:
+    for row in rows:
+        row.opened_on = on
+    if contract.state == "signed":
+        contract.state = "open"
+        await audit.record(session, contract.tenant_id, "contract.opened", contract.contract_id, on=on.isoformat())
+    await session.flush()
+
+
+async def _note_lapsed_contract(session: AsyncSession, contract: Contract, today: date) -> None:
+    """A contract whose opening was never paid has lapsed with its last order."""
+    if contract.state != "signed" or contract.opens_on + timedelta(days=1) > today:
+        return
+    left = await session.scalar(
+        select(func.count()).where(
+            Holding.tenant_id == contract.tenant_id,
+            Holding.contract_id == contract.contract_id,
+            Holding.lapsed.is_(False),
+        )
+    )
+    if not left:
+        contract.state = "lapsed"
+        await audit.record(session, contract.tenant_id, "contract.lapsed", contract.contract_id)

@@ -1,0 +1,210 @@
+"""The invoices of orders: which orders share one, when it is made, and what replaces it (C6, C9, rules 2, 4 and 5)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from typing import cast
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from billing import books, invoices, ledger
+from billing.contracts import ADVANCE_ORDERS, get_contract, terms_of
+from billing.errors import InvoiceNotVoidable
+from billing.models import Contract, Holding, Invoice
+from billing.rules.book import HoldingKey, Item
+from billing.rules.invoicing import addition_invoice, opening_dates, opening_invoice
+from billing.rules.lines import InvoiceDraft
+from billing.rules.months import Month
+from billing.rules.volume import counted_seats
+from infra.kit import clock, jobs, money
+from infra.kit.problems import InvalidInput
+
+REASON_LIMIT_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class OrderGroup:
+    """What shares one invoice: an opening, or all adds of one order day and one effective day."""
+
+    opening: bool
+    ordered_on: date
+    effective_on: date
+
+    def holds(self, row: Holding) -> bool:
+        """Whether a holding was ordered in this group; all orders of an opening are one."""
+        if self.opening:
+            return row.opening
+        return not row.opening and (row.ordered_on, row.effective_on) == (self.ordered_on, self.effective_on)
+
+
+async def charge(session: AsyncSession, contract: Contract, group: OrderGroup, *, today: date) -> Invoice | None:
+    """Make the group's invoice, or make it again with what was ordered since; None when there is nothing to charge now.
+
+    What is paid already stays as it is; an opening waits for its day of issue. The contract is locked by the caller,
+    who calls `ledger.set_off` afterwards.
+    """
+    rows = await books.holding_rows(session, contract)
+    waiting = await _waiting(session, contract, [row for row in rows if group.holds(row)])
+    if not waiting:
+        return None
+    if group.opening and opening_dates(terms_of(contract), contract.opens_on)[0].day > today:
+        return None
+    unpaid = await invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in waiting})
+    for invoice in unpaid.values():
+        await invoices.void(session, invoice, reason="made again with later orders of the same day")
+    has_opened = group.opening and _is_charged_besides(rows, waiting)
+    draft = await _draft(session, contract, replace(group, opening=group.opening and not has_opened), waiting)
+    invoice = None if draft is None else await invoices.issue(session, contract, draft)
+    await _note(session, contract, waiting, draft, invoice, today=today)
+    return invoice
+
+
+async def recharge_without(
+    session: AsyncSession, contract: Contract, cancelled: Holding, *, reason: str, today: date
+) -> None:
+    """Void the invoice of a cancelled order, and make it again for the orders that shared it."""
+    await session.flush()
+    if cancelled.order_invoice_id is None:
+        return
+    invoice = await invoices.get(session, contract.tenant_id, cancelled.order_invoice_id)
+    if invoice.voided_at is not None:
+        return
+    await invoices.void(session, invoice, reason=reason)
+    await session.execute(
+        update(Holding)
+        .where(
+            Holding.tenant_id == contract.tenant_id,
+            Holding.order_invoice_id == invoice.invoice_id,
+            Holding.lapsed.is_(False),
+        )
+        .values(invoiced_on=None, order_invoice_id=None)
+        .execution_options(synchronize_session="fetch")
+    )
+    group = OrderGroup(cancelled.opening, cancelled.ordered_on, cancelled.effective_on)
+    await charge(session, contract, group, today=today)
+
+
+async def void_unpaid(session: AsyncSession, tenant_id: str, invoice_id: str, *, reason: str) -> Invoice:
+    """Void the unpaid invoice of orders: they lapse, and a part already paid is credit (rule 5).
+
+    Raises `InvoiceNotFound`, `InvoiceNotVoidable` for any other invoice, `InvalidInput` for an empty reason.
+    """
+    if not reason.strip() or len(reason) > REASON_LIMIT_CHARACTERS:
+        raise InvalidInput(f"Say why, in 1 to {REASON_LIMIT_CHARACTERS} characters.", field="reason")
+    contract_id = (await invoices.get(session, tenant_id, invoice_id)).contract_id
+    contract = await get_contract(session, tenant_id, contract_id, for_update=True)
+    invoice = await invoices.get(session, tenant_id, invoice_id)
+    if invoice.reason not in ledger.ORDER_REASONS or invoice.voided_at is not None or ledger.is_settled(invoice):
+        raise InvoiceNotVoidable(
+            f"The invoice {invoice.number} is {_state(invoice)}; only an unpaid invoice of an order can be voided.",
+            field="invoice_id",
+        )
+    opened = [
+        row
+        for row in await books.holding_rows(session, contract)
+        if row.order_invoice_id == invoice_id and row.opened_on is not None
+    ]
+    if opened:
+        raise InvoiceNotVoidable(f"What {invoice.number} charges is open already; return it.", field="invoice_id")
+    await invoices.void(session, invoice, reason=reason.strip())
+    await session.execute(
+        update(Holding)
+        .where(Holding.tenant_id == tenant_id, Holding.order_invoice_id == invoice_id)
+        .values(lapsed=True)
+        .execution_options(synchronize_session="fetch")
+    )
+    await ledger.set_off(session, tenant_id, clock.today())
+    await jobs.defer(session, ADVANCE_ORDERS, lock=f"tenant:{tenant_id}", tenant_id=tenant_id)
+    return invoice
+
+
+def _state(invoice: Invoice) -> str:
+    if invoice.voided_at is not None:
+        return "void already"
+    return "paid" if ledger.is_settled(invoice) else f"a {invoice.reason} invoice"
+
+
+async def invoices_by_id(
+    session: AsyncSession, tenant_id: str, invoice_ids: Iterable[str | None]
+) -> dict[str, Invoice]:
+    """Invoices of a tenant by their ids."""
+    wanted = [each for each in invoice_ids if each is not None]
+    if not wanted:
+        return {}
+    query = select(Invoice).where(Invoice.tenant_id == tenant_id, Invoice.invoice_id.in_(wanted))
+    return {each.invoice_id: each for each in (await session.execute(query)).scalars()}
+
+
+async def _waiting(session: AsyncSession, contract: Contract, ordered: Sequence[Holding]) -> list[Holding]:
+    """Those that are neither open nor paid: not charged yet, or on an unpaid invoice."""
+    rows = [row for row in ordered if not row.lapsed and row.opened_on is None]
+    known = await invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows})
+    return [
+        row
+        for row in rows
+        if row.invoiced_on is None
+        or (row.order_invoice_id is not None and not ledger.is_settled(known[row.order_invoice_id]))
+    ]
+
+
+def _is_charged_besides(rows: Sequence[Holding], waiting: Sequence[Holding]) -> bool:
+    """Whether the opening has been charged and paid before: what joins it now is an addition of the same day."""
+    pending = {(row.item, row.number) for row in waiting}
+    return any(
+        row.opening and row.invoiced_on is not None and not row.lapsed and (row.item, row.number) not in pending
+        for row in rows
+    )
+
+
+async def _draft(
+    session: AsyncSession, contract: Contract, group: OrderGroup, waiting: Sequence[Holding]
+) -> InvoiceDraft | None:
+    terms = terms_of(contract)
+    holdings = await books.load_holdings(session, contract, since=Month.of(group.effective_on))
+    wanted = {(row.item, row.number) for row in waiting}
+    ordered = [each for each in holdings if (each.item, each.number) in wanted]
+    if group.opening:
+        issued_on = max(opening_dates(terms, contract.opens_on)[0].day, *(each.ordered_on for each in ordered))
+        seats = counted_seats(holdings, issued_on)
+        draft = opening_invoice(terms, ordered, contract.opens_on, seats=seats, ends_on=contract.ends_on)
+        return None if draft is None else replace(draft, issued_on=issued_on, due_on=max(draft.due_on, issued_on))
+    ordered_on = max(each.ordered_on for each in ordered)
+    seats = counted_seats(holdings, ordered_on)
+    return addition_invoice(terms, ordered, ordered_on, group.effective_on, seats=seats, ends_on=contract.ends_on)
+
+
+async def _note(
+    session: AsyncSession,
+    contract: Contract,
+    charged: Sequence[Holding],
+    draft: InvoiceDraft | None,
+    invoice: Invoice | None,
+    *,
+    today: date,
+) -> None:
+    """Keep with the holdings which invoice charges them and the deposit it asks for each."""
+    asked: dict[HoldingKey, Decimal] = {} if draft is None else dict(draft.deposits_asked)
+    groups: defaultdict[tuple[str, Decimal], list[int]] = defaultdict(list)
+    for row in charged:
+        groups[(row.item, asked.get(HoldingKey(cast("Item", row.item), row.number), money.ZERO))].append(row.number)
+    for (item, deposit), numbers in groups.items():
+        await session.execute(
+            update(Holding)
+            .where(
+                Holding.tenant_id == contract.tenant_id,
+                Holding.contract_id == contract.contract_id,
+                Holding.item == item,
+                Holding.number.in_(numbers),
+            )
+            .values(
+                invoiced_on=today if draft is None else draft.issued_on,
+                order_invoice_id=None if invoice is None else invoice.invoice_id,
+                deposit_asked=deposit,
+            )
+            .execution_options(synchronize_session="fetch")
+        )

@@ -1,0 +1,156 @@
+"""Payments: recorded by finance, set against invoices, reversed but never deleted (C25, rule 8)."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from billing import dunning, leases, ledger
+from billing.contracts import get_contract
+from billing.errors import PaymentNotFound, PaymentRefused, PaymentReversed, ReferenceUsed
+from billing.models import Holding, Payment
+from billing.rules.reading import Reader
+from infra.kit import audit, clock, jobs, money
+from infra.kit.ids import new_id
+from infra.kit.problems import InvalidInput
+from tenancy import tenants
+
+CHANNELS = ("bank_transfer",)
+TEXT_LIMIT_CHARACTERS = 200
+LEAST_AMOUNT = Decimal("0.01")
+_READER = Reader(PaymentRefused)
+
+
+async def record(
+    session: AsyncSession,
+    *,
+    tenant_id: str,
+    amount: str,
+    value_on: date,
+    channel: str,
+    payer: str | None,
+    reference: str | None,
+) -> Payment:
+    """Record money received (CNY, a decimal string) and act on it: invoices settled, the tenant restored.
+
+    Oldest due first, then oldest issued; what is left is credit. It acts with this transaction's commit. Orders whose
+    month had ended unpaid before today are gone and take no part. Raises `PaymentRefused` naming the value,
+    `ReferenceUsed` for a reference that this tenant's payments have already, `NotFound` for an unknown tenant.
+    """
+    today = clock.today()
+    sum_received = _READER.decimal(amount, "amount", places=money.FEN, minimum=LEAST_AMOUNT)
+    _READER.choice(channel, "channel", CHANNELS)
+    if value_on > today or value_on.year < today.year - 1:
+        raise PaymentRefused("value_on", f"{value_on} is not acceptable", f"a day of last year up to today, {today}")
+    await tenants.get(session, tenant_id, for_update=True)
+    reference = _text(reference, "reference")
+    if reference is not None:
+        await _check_reference(session, tenant_id, reference)
+    await _lapse_orders(session, tenant_id, today)
+    payment = Payment(
+        tenant_id=tenant_id,
+        payment_id=new_id("pay"),
+        amount=sum_received,
+        channel=channel,
+        value_on=value_on,
+        payer=_text(payer, "payer"),
+        reference=reference,
+        recorded_at=clock.now(),
+        reversed_at=None,
+        reversal_reason=None,
+    )
+    session.add(payment)
+    await session.flush()
+    await audit.record(
+        session,
+        tenant_id,
+        "payment.recorded",
+        payment.payment_id,
+        amount=money.amount_text(sum_received),
+        value_on=value_on.isoformat(),
+        reference=reference,
+    )
+    await ledger.set_off(session, tenant_id, value_on)
+    await dunning.clear_if_settled(session, tenant_id, today)
+    return payment
+
+
+async def reverse(session: AsyncSession, *, tenant_id: str, payment_id: str, reason: str) -> Payment:
+    """Take a wrongly recorded payment back: what it paid is open again, other credit is used for it.
+
+    The payment and its allocations stay to be seen. A suspension follows at the next look of dunning, which is woken
+    here. Raises `PaymentNotFound`, `PaymentReversed`, `InvalidInput` for an empty reason.
+    """
+    if not reason.strip() or len(reason) > TEXT_LIMIT_CHARACTERS:
+        raise InvalidInput(f"Say why, in 1 to {TEXT_LIMIT_CHARACTERS} characters.", field="reason")
+    await tenants.get(session, tenant_id, for_update=True)
+    payment = await find(session, payment_id, tenant_id)
+    if payment.reversed_at is not None:
+        raise PaymentReversed(f"The payment {payment_id} was reversed at {payment.reversed_at}.", field="payment_id")
+    await ledger.undo(session, tenant_id, source_id=payment_id)
+    payment.reversed_at = clock.now()
+    payment.reversal_reason = reason.strip()
+    await session.flush()
+    await audit.record(
+        session,
+        tenant_id,
+        "payment.reversed",
+        payment_id,
+        amount=money.amount_text(payment.amount),
+        reason=payment.reversal_reason,
+    )
+    await ledger.set_off(session, tenant_id, clock.today())
+    await jobs.defer(session, ledger.ADVANCE_DUNNING_OF_TENANT, lock=f"tenant:{tenant_id}", tenant_id=tenant_id)
+    return payment
+
+
+async def find(session: AsyncSession, payment_id: str, tenant_id: str | None) -> Payment:
+    """A payment by its id, narrowed to a tenant where the caller belongs to one. Raises `PaymentNotFound`."""
+    query = select(Payment).where(Payment.payment_id == payment_id).execution_options(populate_existing=True)
+    if tenant_id is not None:
+        query = query.where(Payment.tenant_id == tenant_id)
+    payment = (await session.execute(query)).scalar_one_or_none()
+    if payment is None:
+        raise PaymentNotFound(f"There is no payment {payment_id}.", field="payment_id")
+    return payment
+
+
+def _text(value: str | None, field: str) -> str | None:
+    if value is None or not value.strip():
+        return None
+    if len(value) > TEXT_LIMIT_CHARACTERS:
+        raise InvalidInput(f"{field} has at most {TEXT_LIMIT_CHARACTERS} characters.", field=field)
+    return value.strip()
+
+
+async def _check_reference(session: AsyncSession, tenant_id: str, reference: str) -> None:
+    """The tenant's lock makes this safe; a unique index stands behind it."""
+    query = select(Payment.payment_id).where(
+        Payment.tenant_id == tenant_id, Payment.reference == reference, Payment.reversed_at.is_(None)
+    )
+    known = await session.scalar(query)
+    if known is not None:
+        raise ReferenceUsed(
+            f"The payment {known} has the reference {reference} already; reverse it first if it is wrong.",
+            field="reference",
+        )
+
+
+async def _lapse_orders(session: AsyncSession, tenant_id: str, today: date) -> None:
+    query = (
+        select(Holding.contract_id)
+        .where(
+            Holding.tenant_id == tenant_id,
+            Holding.opened_on.is_(None),
+            Holding.lapsed.is_(False),
+            Holding.effective_on < today.replace(day=1),
+        )
+        .distinct()
+        .order_by(Holding.contract_id)
+    )
+    for contract_id in (await session.execute(query)).scalars().all():
+        contract = await get_contract(session, tenant_id, contract_id, for_update=True)
+        await leases.lapse_unpaid(session, contract, today)

@@ -1,0 +1,189 @@
+"""Request and response bodies of seat orders and seats."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Literal
+
+from infra.kit.http import Body, View
+from provisioning import seats
+from provisioning.models import Seat, SeatOrder
+from provisioning.orders import OrderRequest
+from provisioning.seats import Credentials, SipFacts
+
+
+class NewSeatOrder(Body):
+    """An order. `add` takes `quantity`; `return` takes `seat_ids`, or the `quantity` of those added last."""
+
+    contract_id: str
+    kind: Literal["add", "return"]
+    effective_on: date
+    item: Literal["seat", "circuit"] = "seat"
+    quantity: int | None = None
+    seat_ids: list[str] | None = None
+    waive_notice: bool = False
+    tenant_id: str | None = None
+
+    def request(self, *, waived_by: str | None) -> OrderRequest:
+        """As the service takes it."""
+        return OrderRequest(
+            contract_id=self.contract_id,
+            kind=self.kind,
+            item=self.item,
+            effective_on=self.effective_on,
+            quantity=self.quantity,
+            seat_ids=self.seat_ids,
+            notice_waived_by=waived_by,
+        )
+
+
+class Cancellation(Body):
+    """Why an order is cancelled."""
+
+    reason: str | None = None
+
+
+class SeatOrderView(View):
+    """An order. `state`: awaiting_payment, scheduled, done, cancelled or lapsed."""
+
+    order_id: str
+    tenant_id: str
+    contract_id: str
+    kind: str
+    item: str
+    quantity: int
+    ordered_on: date
+    effective_on: date
+    state: str
+    invoice_id: str | None
+    notice_waived_by: str | None
+    created_at: datetime
+    changed_at: datetime
+
+
+class SeatOrderDetail(SeatOrderView):
+    """An order with the seats or circuits that it adds or returns, by number."""
+
+    seat_ids: list[str]
+
+
+class SeatView(View):
+    """A seat or circuit. `state`: ordered, open, closed or cancelled; `closes_on` is its last day."""
+
+    seat_id: str
+    tenant_id: str
+    contract_id: str
+    order_id: str
+    item: str
+    number: int
+    extension: str | None
+    name: str | None
+    state: str
+    opened_at: datetime | None
+    closes_on: date | None
+    closed_at: datetime | None
+    created_at: datetime
+
+
+class SipServerView(View):
+    """A server to register at; `role` is serving, home or spare."""
+
+    role: str
+    host: str
+    port: int
+    transport: str
+
+
+class SipView(View):
+    """How a phone is set up; servers in the order in which to try them."""
+
+    username: str
+    domain: str
+    servers: list[SipServerView]
+    registration_seconds: int
+
+
+class SeatDetail(SeatView):
+    """A seat with how its phone is set up; null for a circuit."""
+
+    sip: SipView | None
+
+
+class SeatName(Body):
+    """Who sits there; null takes the name away."""
+
+    name: str | None
+
+
+class Guidance(View):
+    """What the user must know, in Chinese and English."""
+
+    zh: str
+    en: str
+
+
+class CredentialsView(SipView):
+    """What is handed out with a seat: the only time its password is shown."""
+
+    seat_id: str
+    password: str
+    after_restoration: Guidance
+
+
+def _order_fields(order: SeatOrder) -> dict[str, object]:
+    return {name: getattr(order, name) for name in SeatOrderView.__struct_fields__}
+
+
+def seat_order_view(order: SeatOrder) -> SeatOrderView:
+    """An order in a list."""
+    return SeatOrderView(**_order_fields(order))  # pyright: ignore[reportArgumentType]
+
+
+def seat_order_detail(order: SeatOrder) -> SeatOrderDetail:
+    """An order by itself."""
+    return SeatOrderDetail(**_order_fields(order), seat_ids=list(order.seat_ids))  # pyright: ignore[reportArgumentType]
+
+
+def _seat_fields(seat: Seat) -> dict[str, object]:
+    return {name: getattr(seat, name) for name in SeatView.__struct_fields__}
+
+
+def seat_view(seat: Seat) -> SeatView:
+    """A seat in a list."""
+    return SeatView(**_seat_fields(seat))  # pyright: ignore[reportArgumentType]
+
+
+def _servers(facts: SipFacts) -> list[SipServerView]:
+    return [
+        SipServerView(role=each.role, host=each.host, port=each.port, transport=each.transport)
+        for each in facts.servers
+    ]
+
+
+def seat_detail(seat: Seat, facts: SipFacts | None) -> SeatDetail:
+    """A seat by itself."""
+    sip = (
+        None
+        if facts is None
+        else SipView(
+            username=facts.username,
+            domain=facts.domain,
+            servers=_servers(facts),
+            registration_seconds=seats.REGISTRATION_SECONDS,
+        )
+    )
+    return SeatDetail(**_seat_fields(seat), sip=sip)  # pyright: ignore[reportArgumentType]
+
+
+def credentials_view(seat: Seat, credentials: Credentials) -> CredentialsView:
+    """The hand-out."""
+    facts = credentials.facts
+    return CredentialsView(
+        seat_id=seat.seat_id,
+        username=facts.username,
+        domain=facts.domain,
+        password=credentials.password,
+        servers=_servers(facts),
+        registration_seconds=seats.REGISTRATION_SECONDS,
+        after_restoration=Guidance(zh=seats.AFTER_RESTORATION_CHINESE, en=seats.AFTER_RESTORATION_ENGLISH),
+    )

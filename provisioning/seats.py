@@ -1,0 +1,127 @@
+"""Seats: found, named, and handed out with what a phone needs (clause C20)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit import audit, jobs
+from infra.kit.problems import InvalidInput
+from provisioning import placing
+from provisioning.errors import SeatNotOpen, SeatUnknown
+from provisioning.models import Seat
+from provisioning.order_progress import FLUSH_REGISTRATIONS
+from switch import accounts, placements
+from switch.models import Node
+from tenancy import tenants
+
+NAME_LIMIT_CHARACTERS = 100
+TRANSPORT = "udp"
+
+REGISTRATION_SECONDS = 120
+"""How long a phone should ask to be registered: so soon it finds the spare when its node dies, and a node with 1,000
+phones hears nine registrations a second, of the 340 it can take."""
+
+AFTER_RESTORATION_CHINESE = (
+    "停机期间，话机的注册会被拒绝（403 或 404）。多数软电话收到拒绝后会停止自动注册，恢复服务后需在软电话中"
+    "手动重新启用账号或重新注册；无需更换密码。停机期间仍可拨打紧急电话 110、119、120、122。"
+)
+AFTER_RESTORATION_ENGLISH = (
+    "While the service is suspended, registrations are refused (403 or 404). Many softphones stop trying after a "
+    "refusal: once the service is restored, enable the account again or register by hand. The password stays valid. "
+    "The emergency numbers 110, 119, 120 and 122 can be called during a suspension."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SipServer:
+    """A node that a phone may register at: `serving` now, else the tenant's `home` or `spare`."""
+
+    role: str
+    host: str
+    port: int
+    transport: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SipFacts:
+    """What a phone is set up with, but for the password; servers in the order in which to try them."""
+
+    username: str
+    domain: str
+    servers: list[SipServer]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """A seat's facts with a password that is shown this once."""
+
+    facts: SipFacts
+    password: str
+
+
+async def get_seat(session: AsyncSession, seat_id: str, tenant_id: str | None, *, for_update: bool = False) -> Seat:
+    """A seat, narrowed to a tenant where the caller belongs to one. Raises `SeatUnknown`."""
+    query = select(Seat).where(Seat.seat_id == seat_id)
+    if tenant_id is not None:
+        query = query.where(Seat.tenant_id == tenant_id)
+    if for_update:
+        query = query.with_for_update().execution_options(populate_existing=True)
+    seat = (await session.execute(query)).scalar_one_or_none()
+    if seat is None:
+        raise SeatUnknown(f"There is no seat {seat_id}.", field="seat_id")
+    return seat
+
+
+async def sip_facts(session: AsyncSession, seat: Seat) -> SipFacts | None:
+    """Where a seat's phone registers; None for a circuit."""
+    if seat.extension is None:
+        return None
+    tenant = await tenants.get(session, seat.tenant_id)
+    return SipFacts(username=seat.extension, domain=tenant.sip_domain, servers=await _servers(session, seat.tenant_id))
+
+
+async def rename(session: AsyncSession, seat: Seat, name: str | None) -> None:
+    """Name a seat after whoever sits there; None takes the name away."""
+    text = None if name is None else name.strip()
+    if text is not None and not 1 <= len(text) <= NAME_LIMIT_CHARACTERS:
+        raise InvalidInput(f"A seat's name has 1 to {NAME_LIMIT_CHARACTERS} characters.", field="name")
+    seat.name = text
+    await session.flush()
+    await audit.record(session, seat.tenant_id, "seat.named", seat.seat_id, name=text)
+
+
+async def reissue_credentials(session: AsyncSession, seat: Seat) -> Credentials:
+    """A new SIP password, shown this once; the old one is refused from this commit on, and a job ends a registration
+    made with it. Raises `SeatNotOpen` for what is not open or has no phone.
+    """
+    facts = await sip_facts(session, seat)
+    if facts is None:
+        raise SeatNotOpen("A circuit has no SIP account; only seats have.", field="seat_id")
+    if seat.state != "open":
+        raise SeatNotOpen(
+            f"The seat is {seat.state}; it has credentials while it is open, which needs its order to be paid.",
+            field="seat_id",
+        )
+    tenant = await tenants.get(session, seat.tenant_id)
+    password = await accounts.reissue(session, tenant, seat.seat_id)
+    await jobs.defer(session, FLUSH_REGISTRATIONS, tenant_id=seat.tenant_id, seat_ids=[seat.seat_id])
+    return Credentials(facts=facts, password=password)
+
+
+async def _servers(session: AsyncSession, tenant_id: str) -> list[SipServer]:
+    placement = await placements.find(session, tenant_id)
+    if placement is None:
+        return []
+    roles = list(placing.served_first(placement))
+    query = select(Node.name, Node.sip_host, Node.sip_port).where(
+        Node.name.in_([name for _, name in roles]), Node.state != "left"
+    )
+    addresses = {name: (host, port) for name, host, port in (await session.execute(query)).tuples()}
+    return [
+        SipServer(role=role, host=addresses[name][0], port=addresses[name][1], transport=TRANSPORT)
+        for role, name in roles
+        if name in addresses
+    ]

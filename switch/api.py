@@ -1,0 +1,167 @@
+"""HTTP for nodes, gateways, phone numbers and canary checks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import delete, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit import jobs
+from infra.kit.http import DEFAULT_PAGE, After, Limit
+from infra.kit.pages import Page, fetch_page
+from infra.kit.principal import Principal
+from infra.kit.sealing import Seal
+from switch import gateways, nodes, phone_numbers
+from switch.jobs import RESCAN_GATEWAYS
+from switch.models import CanaryCheck, Gateway, Node, PhoneNumber
+from switch.schemas import (
+    CanaryCheckView,
+    GatewayView,
+    NewGateway,
+    NewNode,
+    NewPhoneNumber,
+    NodeView,
+    PhoneNumberView,
+    canary_check_view,
+    gateway_view,
+    node_view,
+    phone_number_view,
+)
+from tenancy import tenants
+
+Alarm = Annotated[bool | None, QueryParameter(description="true: only alarms; false: only what took effect")]
+
+
+@post("/v1/nodes", permission="nodes:write", tags=["Nodes"], operation_id="CreateNode")
+async def create_node(
+    data: JSONBody[NewNode], session: NamedDependency[AsyncSession], seal: NamedDependency[Seal]
+) -> NodeView:
+    """Add a FreeSWITCH node; `seatline node-config` then writes its configuration directory."""
+    return node_view(await nodes.create_node(session, seal, data.details()))
+
+
+@get("/v1/nodes", permission="nodes:read", tags=["Nodes"], operation_id="ListNodes")
+async def list_nodes(
+    session: NamedDependency[AsyncSession], limit: Limit = DEFAULT_PAGE, after: After = None
+) -> Page[NodeView]:
+    """The nodes, newest first."""
+    rows, following = await fetch_page(session, select(Node), keys=(Node.node_id,), limit=limit, after=after)
+    return Page(items=[node_view(row) for row in rows], next=following)
+
+
+@get("/v1/nodes/{node_id:str}", permission="nodes:read", tags=["Nodes"], operation_id="GetNode")
+async def get_node(node_id: FromPath[str], session: NamedDependency[AsyncSession]) -> NodeView:
+    """One node: its state, last heartbeat and version."""
+    return node_view(await nodes.get(session, node_id))
+
+
+@post("/v1/gateways", permission="gateways:write", tags=["Gateways"], operation_id="CreateGateway")
+async def create_gateway(
+    data: JSONBody[NewGateway], session: NamedDependency[AsyncSession], seal: NamedDependency[Seal]
+) -> GatewayView:
+    """Add a gateway; running nodes ask for it at once, its calls in are let in after `seatline node-config`."""
+    gateway = await gateways.create_gateway(
+        session,
+        seal,
+        name=data.name,
+        host=data.host,
+        port=data.port,
+        username=data.username,
+        password=data.password,
+        registers=data.registers,
+        sources=tuple(data.sources),
+        priority=data.priority,
+    )
+    await jobs.defer(session, RESCAN_GATEWAYS, lock=RESCAN_GATEWAYS)
+    return gateway_view(gateway)
+
+
+@get("/v1/gateways", permission="nodes:read", tags=["Gateways"], operation_id="ListGateways")
+async def list_gateways(
+    session: NamedDependency[AsyncSession], limit: Limit = DEFAULT_PAGE, after: After = None
+) -> Page[GatewayView]:
+    """The gateways, newest first."""
+    rows, following = await fetch_page(session, select(Gateway), keys=(Gateway.gateway_id,), limit=limit, after=after)
+    return Page(items=[gateway_view(row) for row in rows], next=following)
+
+
+@post("/v1/phone-numbers", permission="numbers:write", tags=["Phone numbers"], operation_id="AssignPhoneNumber")
+async def assign_phone_number(
+    data: JSONBody[NewPhoneNumber], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
+) -> PhoneNumberView:
+    """Give a public number to a tenant."""
+    tenant = await tenants.get(session, principal.tenant_for(data.tenant_id))
+    number = await phone_numbers.assign(
+        session,
+        tenant.tenant_id,
+        data.number,
+        extension=data.extension,
+        is_caller_number=data.is_caller_number,
+    )
+    return phone_number_view(number)
+
+
+@get("/v1/phone-numbers", permission="numbers:read", tags=["Phone numbers"], operation_id="ListPhoneNumbers")
+async def list_phone_numbers(
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+    tenant_id: FromQuery[str | None] = None,
+    limit: Limit = DEFAULT_PAGE,
+    after: After = None,
+) -> Page[PhoneNumberView]:
+    """Public numbers, in falling order."""
+    query = select(PhoneNumber)
+    wanted = principal.tenant_filter(tenant_id)
+    if wanted is not None:
+        query = query.where(PhoneNumber.tenant_id == wanted)
+    rows, following = await fetch_page(session, query, keys=(PhoneNumber.number,), limit=limit, after=after)
+    return Page(items=[phone_number_view(row) for row in rows], next=following)
+
+
+@delete(
+    "/v1/phone-numbers/{number:str}",
+    permission="numbers:write",
+    tags=["Phone numbers"],
+    operation_id="ReleasePhoneNumber",
+)
+async def release_phone_number(number: FromPath[str], session: NamedDependency[AsyncSession]) -> None:
+    """Take a number from its tenant; calls to it ring nowhere from now on."""
+    await phone_numbers.release(session, number)
+
+
+@get("/v1/canary-checks", permission="canary_checks:read", tags=["Canary"], operation_id="ListCanaryChecks")
+async def list_canary_checks(
+    *,
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+    tenant_id: FromQuery[str | None] = None,
+    alarm: Alarm = None,
+    limit: Limit = DEFAULT_PAGE,
+    after: After = None,
+) -> Page[CanaryCheckView]:
+    """Proofs that suspensions and restorations took effect on each node, newest first."""
+    query = select(CanaryCheck)
+    wanted = principal.tenant_filter(tenant_id)
+    if wanted is not None:
+        query = query.where(CanaryCheck.tenant_id == wanted)
+    if alarm is not None:
+        query = query.where(CanaryCheck.is_alarm.is_(alarm))
+    rows, following = await fetch_page(session, query, keys=(CanaryCheck.check_id,), limit=limit, after=after)
+    return Page(items=[canary_check_view(row) for row in rows], next=following)
+
+
+ROUTES = [
+    create_node,
+    list_nodes,
+    get_node,
+    create_gateway,
+    list_gateways,
+    assign_phone_number,
+    list_phone_numbers,
+    release_phone_number,
+    list_canary_checks,
+]

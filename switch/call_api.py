@@ -1,0 +1,107 @@
+"""HTTP for calls, and for the call records that were set aside."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.status_codes import HTTP_200_OK
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit.http import DEFAULT_PAGE, After, Limit
+from infra.kit.pages import Page, fetch_page
+from infra.kit.principal import Principal
+from switch import calls, cdr
+from switch.call_schemas import (
+    CallView,
+    SetAsidePage,
+    SetAsideRecordView,
+    call_view,
+    set_aside_record_view,
+)
+from switch.calls import CallFilter
+from switch.models import SetAsideRecord
+
+TAGS = ["Calls"]
+
+From = Annotated[
+    str | None, QueryParameter(name="from", format="date-time", description="Begun at this RFC 3339 time or later")
+]
+To = Annotated[str | None, QueryParameter(name="to", format="date-time", description="Begun before this RFC 3339 time")]
+
+
+@get("/v1/calls", permission="calls:read", tags=TAGS, operation_id="ListCalls")
+async def list_calls(
+    *,
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+    tenant_id: FromQuery[str | None] = None,
+    seat_id: FromQuery[str | None] = None,
+    direction: FromQuery[str | None] = None,
+    begins_from: From = None,
+    begins_before: To = None,
+    limit: Limit = DEFAULT_PAGE,
+    after: After = None,
+) -> Page[CallView]:
+    """Call legs, the latest begun first. What a call costs stands with the billing objects."""
+    wanted = CallFilter(
+        tenant_id=principal.tenant_filter(tenant_id),
+        seat_id=seat_id,
+        direction=direction,
+        begins_from=calls.read_time("from", begins_from),
+        begins_before=calls.read_time("to", begins_before),
+    )
+    rows, following = await calls.list_calls(session, wanted, limit=limit, after=after)
+    return Page(items=[call_view(row) for row in rows], next=following)
+
+
+@get("/v1/calls/{leg_id:str}", permission="calls:read", tags=TAGS, operation_id="GetCall")
+async def get_call(
+    leg_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
+) -> CallView:
+    """One call leg by FreeSWITCH's uuid."""
+    return call_view(await calls.get_call(session, leg_id, principal.tenant_id))
+
+
+@get("/v1/set-aside-records", permission="set_aside_records:read", tags=TAGS, operation_id="ListSetAsideRecords")
+async def list_set_aside_records(
+    session: NamedDependency[AsyncSession],
+    resolved: FromQuery[bool] = False,
+    limit: Limit = DEFAULT_PAGE,
+    after: After = None,
+) -> SetAsidePage:
+    """Call records that could not be stored, newest first: those that wait, or with `resolved` those that were
+    stored later."""
+    state = SetAsideRecord.resolved_at.is_not(None) if resolved else SetAsideRecord.resolved_at.is_(None)
+    rows, following = await fetch_page(
+        session,
+        select(SetAsideRecord).where(state),
+        keys=(SetAsideRecord.record_id,),
+        limit=limit,
+        after=after,
+    )
+    return SetAsidePage(
+        items=[set_aside_record_view(row) for row in rows],
+        next=following,
+        unresolved=await cdr.count_set_aside(session),
+    )
+
+
+@post(
+    "/v1/set-aside-records/{record_id:str}/retry",
+    permission="set_aside_records:write",
+    tags=TAGS,
+    operation_id="RetrySetAsideRecord",
+    status_code=HTTP_200_OK,
+)
+async def retry_set_aside_record(
+    record_id: FromPath[str], session: NamedDependency[AsyncSession]
+) -> SetAsideRecordView:
+    """Try once more to store a record, for example once its tenant exists; 409 says why it still cannot be."""
+    return set_aside_record_view(await cdr.retry(session, record_id))
+
+
+ROUTES = [list_calls, get_call, list_set_aside_records, retry_set_aside_record]

@@ -1,0 +1,85 @@
+"""Response bodies of the call slice."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from infra.kit.http import View
+from infra.kit.pages import Page
+from switch.models import CallRecord, SetAsideRecord
+
+
+class CallView(View):
+    """One leg of a call. Times are RFC 3339; `billable_milliseconds` counts from answer to end."""
+
+    leg_id: str
+    tenant_id: str
+    seat_id: str | None
+    node: str
+    leg: str
+    direction: str
+    other_leg_id: str | None
+    caller: str
+    destination: str
+    gateway: str | None
+    started_at: datetime
+    answered_at: datetime | None
+    ended_at: datetime
+    billable_milliseconds: int
+    hangup_cause: str
+    refusal: str | None
+    received_at: datetime
+
+
+class SetAsideRecordView(View):
+    """A call record that could not be stored, as it came; bytes that are no UTF-8 are shown as U+FFFD."""
+
+    record_id: str
+    node: str
+    received_at: datetime
+    times_received: int
+    problem: str
+    body: str
+    resolved_at: datetime | None
+
+
+class SetAsidePage(Page[SetAsideRecordView]):
+    """A page of records, and how many wait to be looked at altogether."""
+
+    unresolved: int
+
+
+def call_view(record: CallRecord) -> CallView:
+    """A leg as the API shows it."""
+    return CallView(
+        leg_id=record.leg_id,
+        tenant_id=record.tenant_id,
+        seat_id=record.seat_id,
+        node=record.node,
+        leg=record.leg,
+        direction=record.direction,
+        other_leg_id=record.other_leg_id,
+        caller=record.caller,
+        destination=record.destination,
+        gateway=record.gateway,
+        started_at=record.started_at,
+        answered_at=record.answered_at,
+        ended_at=record.ended_at,
+        billable_milliseconds=record.billable_milliseconds,
+        hangup_cause=record.hangup_cause,
+        refusal=record.refusal,
+        received_at=record.received_at,
+    )
+
+
+def set_aside_record_view(record: SetAsideRecord) -> SetAsideRecordView:
+    """A record set aside as the API shows it."""
+    return SetAsideRecordView(
+        record_id=record.record_id,
+        node=record.node,
+        received_at=record.received_at,
+        times_received=record.times_received,
+        problem=record.problem,
+        body=record.body.decode(errors="replace"),
+        resolved_at=record.resolved_at,
+    )

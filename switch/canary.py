@@ -1,0 +1,268 @@
+"""The canary: the system proves to itself that a suspension or restoration took effect.
+
+On every live node it looks its own account up through the node and registers with it, as a phone would. It must be
+accepted where an active tenant is served and refused everywhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit import clock, logs
+from infra.kit.database import Scope
+from infra.kit.ids import new_id
+from infra.kit.jobs import Runtime
+from switch import accounts, nodes, placements
+from switch.commands import CommandFailed, NodeControl
+from switch.models import CanaryCheck, Node
+from switch.sip.errors import SipError
+from switch.sip.phone import Phone
+from tenancy import tenants
+from tenancy.models import Tenant
+
+LIMIT_SECONDS = 20.0
+"""When nothing has taken effect this long after we began to look, it is an alarm."""
+
+FIRST_WAIT_SECONDS = 0.1
+LONGEST_WAIT_SECONDS = 2.0
+MAX_NODES_AT_ONCE = 50
+REGISTRATION_SECONDS = 60
+"""How long the canary asks to be registered; it goes at once, and this ends it where its goodbye is lost."""
+
+Expected = Literal["accepted", "refused"]
+UNREACHABLE = "unreachable"
+
+log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one try showed. `lookup`: found, not_found or unreachable; `registration`: accepted, refused (status) or
+    unreachable.
+    """
+
+    lookup: str
+    registration: str
+
+    def shows(self, expected: Expected) -> bool:
+        """Whether both the lookup and the registration came out as expected."""
+        if expected == "accepted":
+            return self.lookup == "found" and self.registration == "accepted"
+        return self.lookup == "not_found" and self.registration.startswith("refused")
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether the node answered neither way."""
+        return self.lookup == UNREACHABLE and self.registration == UNREACHABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose change is checked: the tenant as it stood when the check began."""
+
+    tenant_id: str
+    domain: str
+    generation: int
+    is_active: bool
+    changed_at: datetime
+    serving_node: str | None
+    a1_hash: str
+
+    def expected_on(self, node: str) -> Expected:
+        """An active tenant is accepted where it is served; everything else is refused."""
+        return "accepted" if self.is_active and node == self.serving_node else "refused"
+
+
+class Probe(Protocol):
+    """One try at one node."""
+
+    async def __call__(self, node: Node, subject: Subject) -> Observation:
+        """Look the canary up and register it."""
+        ...
+
+
+class NodeProbe:
+    """The real one: `user_exists` over the event socket, then REGISTER with digest over UDP."""
+
+    def __init__(self, control: NodeControl, timeout_seconds: float) -> None:
+        self._control = control
+        self._timeout_seconds = timeout_seconds
+
+    async def __call__(self, node: Node, subject: Subject) -> Observation:
+        """Both at once; each answers within the time-out for commands."""
+        lookup, registration = await asyncio.gather(self._lookup(node, subject), self._register(node, subject))
+        return Observation(lookup, registration)
+
+    async def _lookup(self, node: Node, subject: Subject) -> str:
+        try:
+            found = await self._control.user_exists(node, accounts.CANARY, subject.domain)
+        except CommandFailed as failure:
+            log.debug("canary.lookup_failed", node=node.name, reason=str(failure))
+            return UNREACHABLE
+        return "found" if found else "not_found"
+
+    async def _register(self, node: Node, subject: Subject) -> str:
+        server = (node.sip_host, node.sip_port)
+        phone = Phone(accounts.CANARY, subject.domain, server=server, a1_hash=subject.a1_hash)
+        try:
+            async with phone:
+                status = await phone.register(
+                    expires_seconds=REGISTRATION_SECONDS, timeout_seconds=self._timeout_seconds
+                )
+                if phone.registered:
+                    await self._unregister(phone)
+        except SipError as error:
+            log.debug("canary.registration_failed", node=node.name, reason=str(error))
+            return UNREACHABLE
+        return "accepted" if status == 200 else f"refused {status}"
+
+    async def _unregister(self, phone: Phone) -> None:
+        """Say goodbye. Where that fails, because the tenant was just suspended, the registration ends by itself."""
+        try:
+            await phone.unregister(timeout_seconds=self._timeout_seconds)
+        except SipError as error:
+            log.debug("canary.goodbye_lost", reason=str(error))
+
+
+async def check(
+    runtime: Runtime,
+    tenant_id: str,
+    generation: int,
+    *,
+    probe: Probe | None = None,
+    wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    seconds_now: Callable[[], float] = time.monotonic,
+    limit_seconds: float = LIMIT_SECONDS,
+) -> list[CanaryCheck]:
+    """Try every live node until the tenant's standing shows there, or `limit_seconds` have passed; keep one row each.
+
+    `seconds_to_effect` counts from the change of standing to the moment the expected outcome was first seen; a node
+    where it was not seen is an alarm. A tenant that changed again meanwhile has a check of its own, so this one ends
+    quietly; a node that was checked for this generation is not checked again. Raises 404 for an unknown tenant.
+    """
+    async with runtime.database.transaction(Scope.platform()) as session:
+        tenant = await tenants.get(session, tenant_id)
+        if tenant.generation != generation:
+            return []
+        subject = await _subject(session, tenant)
+        checked = await _checked_nodes(session, tenant_id, generation)
+        live = [node for node in await nodes.live_nodes(session) if node.name not in checked]
+    # Our clock may jump while we look (the demo travels), so it is read once and real seconds are added to it.
+    since_change_seconds = max(0.0, (clock.now() - subject.changed_at).total_seconds())
+    watch = _Watch(
+        runtime=runtime,
+        subject=subject,
+        probe=probe or NodeProbe(NodeControl.of(runtime), runtime.settings.switch_command_timeout_seconds),
+        wait=wait,
+        seconds_now=seconds_now,
+        limit_seconds=limit_seconds,
+        since_change_seconds=since_change_seconds,
+        began_seconds=seconds_now(),
+    )
+    at_once = asyncio.Semaphore(MAX_NODES_AT_ONCE)
+
+    async def look(node: Node) -> CanaryCheck | None:
+        async with at_once:
+            return await watch.look(node)
+
+    found = await asyncio.gather(*(look(node) for node in live))
+    return await _keep(runtime, subject, [row for row in found if row is not None])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Watch:
+    """Tries nodes again and again until the expected outcome shows."""
+
+    runtime: Runtime
+    subject: Subject
+    probe: Probe
+    wait: Callable[[float], Awaitable[None]]
+    seconds_now: Callable[[], float]
+    limit_seconds: float
+    since_change_seconds: float
+    began_seconds: float
+
+    async def look(self, node: Node) -> CanaryCheck | None:
+        """The row of one node; None when the tenant has changed meanwhile."""
+        expected = self.subject.expected_on(node.name)
+        wait_seconds = FIRST_WAIT_SECONDS
+        while True:
+            seen = await self.probe(node, self.subject)
+            passed_seconds = self.seconds_now() - self.began_seconds
+            if seen.shows(expected):
+                return self._row(node, expected, seen, self.since_change_seconds + passed_seconds)
+            if passed_seconds + wait_seconds > self.limit_seconds:
+                return self._row(node, expected, seen, None)
+            await self.wait(wait_seconds)
+            wait_seconds = min(2 * wait_seconds, LONGEST_WAIT_SECONDS)
+            async with self.runtime.database.transaction(Scope.platform()) as session:
+                if not await _is_current(session, self.subject):
+                    return None
+
+    def _row(self, node: Node, expected: Expected, seen: Observation, seconds: float | None) -> CanaryCheck:
+        return CanaryCheck(
+            tenant_id=self.subject.tenant_id,
+            check_id=new_id("can"),
+            node=node.name,
+            generation=self.subject.generation,
+            expected=expected,
+            changed_at=self.subject.changed_at,
+            checked_at=clock.now(),
+            lookup=seen.lookup,
+            registration=seen.registration,
+            seconds_to_effect=None if seconds is None else round(seconds, 3),
+            is_alarm=seconds is None,
+        )
+
+
+async def _subject(session: AsyncSession, tenant: Tenant) -> Subject:
+    placement = await placements.find(session, tenant.tenant_id)
+    return Subject(
+        tenant_id=tenant.tenant_id,
+        domain=tenant.sip_domain,
+        generation=tenant.generation,
+        is_active=tenant.standing == "active",
+        changed_at=tenant.standing_changed_at,
+        serving_node=None if placement is None else placement.serving_node,
+        a1_hash=await accounts.ensure_canary(session, tenant),
+    )
+
+
+async def _checked_nodes(session: AsyncSession, tenant_id: str, generation: int) -> set[str]:
+    query = select(CanaryCheck.node).where(CanaryCheck.tenant_id == tenant_id, CanaryCheck.generation == generation)
+    return set((await session.execute(query)).scalars())
+
+
+async def _is_current(session: AsyncSession, subject: Subject) -> bool:
+    """Whether the tenant still stands, and is served, as when the check began."""
+    query = select(Tenant.generation).where(Tenant.tenant_id == subject.tenant_id)
+    if (await session.execute(query)).scalar() != subject.generation:
+        return False
+    placement = await placements.find(session, subject.tenant_id)
+    return subject.serving_node == (None if placement is None else placement.serving_node)
+
+
+async def _keep(runtime: Runtime, subject: Subject, rows: list[CanaryCheck]) -> list[CanaryCheck]:
+    """Store the rows and raise the alarms, unless the tenant has changed meanwhile."""
+    async with runtime.database.transaction(Scope.platform()) as session:
+        if not await _is_current(session, subject):
+            return []
+        live = {node.name for node in await nodes.live_nodes(session)}
+        # A node that died while we looked serves nobody: its silence is the supervisor's matter.
+        kept = [row for row in rows if row.node in live or not row.is_alarm]
+        session.add_all(kept)
+    for row in kept:
+        facts = {"tenant_id": row.tenant_id, "node": row.node, "generation": row.generation, "expected": row.expected}
+        if row.is_alarm:
+            log.error("canary.alarm", **facts, lookup=row.lookup, registration=row.registration)
+        else:
+            log.info("canary.passed", **facts, seconds_to_effect=row.seconds_to_effect)
+    return kept

@@ -1,0 +1,247 @@
+"""Reads a call record of mod_json_cdr into the few facts we keep beside the whole; pure.
+
+Source: `switch_ivr_generate_json_cdr` and `switch_channel_set_timestamps` (FreeSWITCH 1.10/1.11), checked against
+records of a running 1.11. What is missing or cannot be is refused by name: such a record is set aside as it came.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal, get_args
+from urllib.parse import unquote_plus
+
+import msgspec
+
+from infra.kit.clock import local_date
+from infra.kit.ids import is_id
+
+VALUE_LIMIT_CHARACTERS = 255
+EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+MAX_AHEAD = timedelta(days=1)
+"""How far a node's clock may run before ours; a record from further ahead would land on a wrong month's invoice."""
+MAX_DURATION = timedelta(days=7)
+TOLERANCE_MILLISECONDS = 1_000
+"""FreeSWITCH cuts its times off in different places."""
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Leg = Literal["caller", "seat", "gateway"]
+Direction = Literal["outbound", "inbound", "internal", "emergency"]
+LEGS: dict[str, Leg] = {leg: leg for leg in get_args(Leg)}
+DIRECTIONS: dict[str, Direction] = {direction: direction for direction in get_args(Direction)}
+
+
+class RecordUnreadable(ValueError):
+    """A call record that cannot be stored; the message says what is missing or cannot be."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """The facts of one leg. Times in UTC; `month` is the first day of the local month that the leg counts in."""
+
+    tenant_id: str
+    month: date
+    leg_id: str
+    leg: Leg
+    direction: Direction
+    other_leg_id: str | None
+    seat_id: str | None
+    caller: str
+    destination: str
+    gateway: str | None
+    started_at: datetime
+    answered_at: datetime | None
+    ended_at: datetime
+    billable_milliseconds: int
+    hangup_cause: str
+    refusal: str | None
+
+    @property
+    def bills(self) -> bool:
+        """Whether this leg is charged: the one towards the carrier, when it was answered (contract C3)."""
+        return self.leg == "gateway" and self.direction == "outbound" and self.billable_milliseconds > 0
+
+
+class _Variables(msgspec.Struct):
+    """The channel variables that are read; the hundred others stay in the body."""
+
+    uuid: str | None = None
+    direction: str | None = None
+    seatline_tenant: str | None = None
+    seatline_seat: str | None = None
+    seatline_leg: str | None = None
+    seatline_direction: str | None = None
+    seatline_destination: str | None = None
+    seatline_gateway: str | None = None
+    seatline_refusal: str | None = None
+    start_uepoch: str | None = None
+    answer_uepoch: str | None = None
+    end_uepoch: str | None = None
+    billmsec: str | None = None
+    hangup_cause: str | None = None
+    originating_leg_uuid: str | None = None
+    originator: str | None = None
+    last_bridge_to: str | None = None
+    sip_from_user: str | None = None
+
+
+class _CallerProfile(msgspec.Struct):
+    caller_id_number: str | None = None
+    destination_number: str | None = None
+
+
+class _CallFlow(msgspec.Struct):
+    caller_profile: _CallerProfile | None = None
+
+
+class _Document(msgspec.Struct):
+    variables: _Variables
+    callflow: list[_CallFlow] = []
+
+
+_decoder = msgspec.json.Decoder(_Document)
+
+
+def plain_body(body: bytes) -> bytes:
+    """The JSON in a posted body, which comes as it is or as the form field `cdr`.
+
+    The content type does not tell: `disable-100-continue` makes FreeSWITCH call plain JSON a form.
+    """
+    stripped = body.lstrip()
+    if stripped.startswith(b"cdr="):
+        return unquote_plus(stripped.partition(b"&")[0][4:].decode("latin-1"), errors="replace").encode()
+    return stripped
+
+
+def parse(body: bytes, *, now: datetime, uuid: str | None = None) -> Record:
+    """The record in a body as it was posted.
+
+    `now`: the present, against which absurd times are told. `uuid`: the leg that the request's address names, where
+    it names one. Raises `RecordUnreadable`.
+    """
+    try:
+        document = _decoder.decode(plain_body(body))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise RecordUnreadable(f"The body is not the JSON of a call record: {error}.") from error
+    variables = document.variables
+    leg_id = _wanted("uuid", variables.uuid)
+    if _UUID.fullmatch(leg_id) is None:
+        raise RecordUnreadable("uuid: expected a UUID in small letters.")
+    if uuid is not None and uuid != leg_id:
+        raise RecordUnreadable("uuid: the request's address names another leg than the record.")
+    started_at, answered_at, ended_at = _times(variables, now)
+    billable = _count("billmsec", variables.billmsec)
+    spoken = (ended_at - answered_at) // timedelta(milliseconds=1) if answered_at is not None else 0
+    if billable > (spoken + TOLERANCE_MILLISECONDS if answered_at is not None else 0):
+        raise RecordUnreadable(f"billmsec: {billable} is longer than the leg was answered ({spoken}).")
+    leg, direction = _role(variables, was_answered=answered_at is not None)
+    profile = next((flow.caller_profile for flow in document.callflow if flow.caller_profile is not None), None)
+    destination = variables.seatline_destination or (profile.destination_number if profile is not None else None)
+    caller = (profile.caller_id_number if profile is not None else None) or variables.sip_from_user
+    return Record(
+        tenant_id=_tenant(variables),
+        month=local_date(answered_at or started_at).replace(day=1),
+        leg_id=leg_id,
+        leg=leg,
+        direction=direction,
+        other_leg_id=_other_leg(variables),
+        seat_id=_seat(variables),
+        caller=_text("caller_id_number", caller) or "",
+        destination=_text("seatline_destination", destination) or "",
+        gateway=_text("seatline_gateway", variables.seatline_gateway),
+        started_at=started_at,
+        answered_at=answered_at,
+        ended_at=ended_at,
+        billable_milliseconds=billable,
+        hangup_cause=_text("hangup_cause", _wanted("hangup_cause", variables.hangup_cause)) or "",
+        refusal=_text("seatline_refusal", variables.seatline_refusal),
+    )
+
+
+def _wanted(name: str, value: str | None) -> str:
+    if not value:
+        raise RecordUnreadable(f"{name}: is missing.")
+    return value
+
+
+def _text(name: str, value: str | None) -> str | None:
+    """A text that the database takes; None for an empty one."""
+    if value is None or not value:
+        return None
+    if len(value) > VALUE_LIMIT_CHARACTERS:
+        raise RecordUnreadable(f"{name}: has more than {VALUE_LIMIT_CHARACTERS} characters.")
+    if "\x00" in value:
+        raise RecordUnreadable(f"{name}: holds the character NUL, which is no text.")
+    return value
+
+
+def _count(name: str, value: str | None) -> int:
+    text = _wanted(name, value)
+    if _COUNT.fullmatch(text) is None:
+        raise RecordUnreadable(f"{name}: expected a whole number, not below zero.")
+    return int(text)
+
+
+def _tenant(variables: _Variables) -> str:
+    tenant_id = _wanted("seatline_tenant", variables.seatline_tenant)
+    if not is_id("ten", tenant_id):
+        raise RecordUnreadable("seatline_tenant: is not the id of a tenant.")
+    return tenant_id
+
+
+def _seat(variables: _Variables) -> str | None:
+    seat_id = variables.seatline_seat or None
+    if seat_id is not None and not is_id("seat", seat_id):
+        raise RecordUnreadable("seatline_seat: is not the id of a seat.")
+    return seat_id
+
+
+def _times(variables: _Variables, now: datetime) -> tuple[datetime, datetime | None, datetime]:
+    """Start, answer (None when there was none) and end, in this order and within reason."""
+    started_at = _moment("start_uepoch", variables.start_uepoch, now)
+    ended_at = _moment("end_uepoch", variables.end_uepoch, now)
+    answered = variables.answer_uepoch
+    answered_at = None if answered in (None, "", "0") else _moment("answer_uepoch", answered, now)
+    if not started_at <= (answered_at or started_at) <= ended_at:
+        raise RecordUnreadable("start_uepoch, answer_uepoch, end_uepoch: are not in this order.")
+    if ended_at - started_at > MAX_DURATION:
+        raise RecordUnreadable(f"end_uepoch: the leg lasted more than {MAX_DURATION.days} days.")
+    return started_at, answered_at, ended_at
+
+
+def _moment(name: str, value: str | None, now: datetime) -> datetime:
+    microseconds = _count(name, value)
+    try:
+        moment = _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        moment = EARLIEST - MAX_DURATION
+    if not EARLIEST <= moment <= now + MAX_AHEAD:
+        raise RecordUnreadable(f"{name}: {microseconds} is not a time between 2020 and tomorrow.")
+    return moment
+
+
+def _role(variables: _Variables, *, was_answered: bool) -> tuple[Leg, Direction]:
+    """Which leg of what kind of call it is, as the dialplan wrote it on the channel.
+
+    A phone's call that never got a dialplan (the API was away, or the account has no context) has neither and was
+    never answered: it is the caller's leg of an attempt to call out.
+    """
+    if not variables.seatline_leg and not variables.seatline_direction:
+        if was_answered or variables.direction != "inbound":
+            raise RecordUnreadable("seatline_leg and seatline_direction: are missing.")
+        return "caller", "outbound"
+    leg = LEGS.get(variables.seatline_leg or "")
+    direction = DIRECTIONS.get(variables.seatline_direction or "")
+    if leg is None:
+        raise RecordUnreadable(f"seatline_leg: expected one of {', '.join(LEGS)}.")
+    if direction is None:
+        raise RecordUnreadable(f"seatline_direction: expected one of {', '.join(DIRECTIONS)}.")
+    return leg, direction
+
+
+def _other_leg(variables: _Variables) -> str | None:
+    """The leg this one was connected to. Not `call_uuid`, which is wrong on one B-leg in a hundred."""
+    other = variables.originating_leg_uuid or variables.originator or variables.last_bridge_to
+    return other if other and _UUID.fullmatch(other) else None

@@ -1,0 +1,174 @@
+"""Where a call goes, decided on what the tables say at the moment the node asks (standing above all)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from infra.kit import logs
+from switch import numbers
+from switch.admission import SeatView, Standing, TenantView
+from switch.batching import Batcher
+from switch.configuration_answers import ConfigurationAnswers
+from switch.direct_connections import DirectConnections, PlainConnection
+from switch.documents import dialplan, dialplan_call, not_found
+from switch.documents.forms import calling_tenant, source_address
+from switch.form_reading import read_form
+from switch.node_sign_in import STATE_LEFT, NodeNotSignedIn, NodeSignIn
+from switch.routing import EMERGENCY_CONTEXT, PUBLIC_CONTEXT, RefusedRoute, route
+
+log = logs.get(__name__)
+
+BATCH_LIMIT_CALLS = 64
+QUEUE_LIMIT_CALLS = 2_000
+CONCURRENT_BATCHES = 2
+ANSWER_TIMEOUT_SECONDS = 2.0
+
+_SELECT = """
+SELECT node.secret_digest, tenant.tenant_id, tenant.sip_domain, tenant.standing, placement.serving_node,
+       called.number, called.extension, shown.number,
+       (SELECT json_agg(json_build_array(account.username, account.seat_id, account.is_open))
+        FROM sip_account AS account
+        WHERE account.tenant_id = tenant.tenant_id
+          AND account.username IN (call.caller, call.dialled, called.extension)),
+       (SELECT json_agg(gateway.name ORDER BY gateway.priority, gateway.name) FROM gateway)
+FROM unnest(%(nodes)s::text[], %(tenants)s::text[], %(numbers)s::text[], %(callers)s::text[], %(dialled)s::text[])
+     WITH ORDINALITY AS call (node, tenant_id, number, caller, dialled, position)
+LEFT JOIN node ON node.name = call.node AND node.state <> %(left)s
+LEFT JOIN phone_number AS called ON called.number = call.number
+LEFT JOIN tenant ON tenant.tenant_id = coalesce(call.tenant_id, called.tenant_id)
+LEFT JOIN placement ON placement.tenant_id = tenant.tenant_id
+LEFT JOIN LATERAL (
+    SELECT number FROM phone_number
+    WHERE phone_number.tenant_id = tenant.tenant_id AND is_caller_number
+    ORDER BY number LIMIT 1
+) AS shown ON true
+ORDER BY call.position
+"""
+
+
+class Question(NamedTuple):
+    """A call as the tables are asked about it: by its tenant (from a seat) or by its number (from a gateway)."""
+
+    sign_in: NodeSignIn
+    tenant_id: str | None
+    number: str | None
+    caller: str | None
+    dialled: str | None
+
+
+class Found(NamedTuple):
+    """What the tables say about a call."""
+
+    secret_digest: str | None
+    tenant_id: str | None
+    domain: str | None
+    standing: str | None
+    serving_node: str | None
+    called_number: str | None
+    called_extension: str | None
+    caller_number: str | None
+    accounts: list[tuple[str, str | None, bool]] | None
+    gateways: list[str] | None
+
+
+class Dialling:
+    """Answers dialplan questions."""
+
+    def __init__(self, connections: DirectConnections, configuration: ConfigurationAnswers) -> None:
+        self._connections = connections
+        self._configuration = configuration
+        self._batcher: Batcher[Question, Found] = Batcher(
+            self._read,
+            name="dialling",
+            batch_limit_questions=BATCH_LIMIT_CALLS,
+            queue_limit_questions=QUEUE_LIMIT_CALLS,
+            batch_timeout_seconds=ANSWER_TIMEOUT_SECONDS,
+            concurrent_batches=CONCURRENT_BATCHES,
+        )
+
+    async def answer(self, sign_in: NodeSignIn, body: bytes) -> str:
+        """The document for a form of mod_xml_curl's section `dialplan`.
+
+        A context that is neither a tenant's nor one of ours is not found: the node's own files answer for it.
+        Errors: `NodeNotSignedIn`, `MalformedRequest`, 503 (`Unavailable`) when there is no answer in time.
+        """
+        form = read_form(body)
+        context = form.get("Caller-Context", "")
+        question = _question(sign_in, form)
+        found = await self._batcher.ask(question)
+        if not sign_in.is_proven_by(found.secret_digest):
+            raise NodeNotSignedIn
+        # A seat's call runs in its own tenant's context or in the emergency one, never in another tenant's.
+        if context not in (PUBLIC_CONTEXT, EMERGENCY_CONTEXT) and (not context or context != question.tenant_id):
+            return not_found()
+        gateway = await self._gateway_of(sign_in, form) if context == PUBLIC_CONTEXT else None
+        call = dialplan_call(form, node=sign_in.node, gateways=tuple(found.gateways or ()), gateway=gateway)
+        decision = route(call, _tenant_view(found))
+        if isinstance(decision, RefusedRoute):
+            log.info("call.refused", node=sign_in.node, tenant_id=found.tenant_id, reason=decision.reason)
+        return dialplan(context, decision)
+
+    async def close(self) -> None:
+        """Answer what waits, then take no more."""
+        await self._batcher.close()
+
+    async def _read(self, questions: Sequence[Question]) -> list[Found]:
+        parameters: dict[str, Any] = {
+            "nodes": [question.sign_in.node for question in questions],
+            "tenants": [question.tenant_id for question in questions],
+            "numbers": [question.number for question in questions],
+            "callers": [question.caller for question in questions],
+            "dialled": [question.dialled for question in questions],
+            "left": STATE_LEFT,
+        }
+
+        async def fetch(connection: PlainConnection) -> list[Found]:
+            cursor = await connection.execute(_SELECT, parameters)
+            return [Found(*row) for row in await cursor.fetchall()]
+
+        return await self._connections.run(fetch)
+
+    async def _gateway_of(self, sign_in: NodeSignIn, form: dict[str, str]) -> str | None:
+        """The name of the gateway that a call from outside came in by, found by its address."""
+        current = await self._configuration.current(sign_in)
+        found = current.gateway_from(*source_address(form))
+        return found.name if found is not None else None
+
+
+def _question(sign_in: NodeSignIn, form: dict[str, str]) -> Question:
+    dialled = form.get("Caller-Destination-Number", "")
+    if form.get("Caller-Context") == PUBLIC_CONTEXT:
+        destination = numbers.normalise(dialled)
+        number = destination.digits if isinstance(destination, numbers.E164) else None
+        return Question(sign_in, None, number, None, None)
+    return Question(
+        sign_in,
+        _askable(calling_tenant(form)),
+        None,
+        _askable(form.get("variable_seatline_extension")),
+        numbers.plain_digits(dialled),
+    )
+
+
+def _askable(text: str | None) -> str | None:
+    """A text that may be put to the database; what holds a control character names nothing there."""
+    return text if text and text.isprintable() else None
+
+
+def _tenant_view(found: Found) -> TenantView | None:
+    if found.tenant_id is None or found.domain is None or found.standing is None:
+        return None
+    shown: dict[str, str | None] = {found.caller_number: None} if found.caller_number is not None else {}
+    called: dict[str, str | None] = (
+        {found.called_number: found.called_extension} if found.called_number is not None else {}
+    )
+    return TenantView(
+        tenant_id=found.tenant_id,
+        domain=found.domain,
+        standing=Standing(found.standing),
+        serving_node=found.serving_node or "",
+        seats={username: SeatView(username, seat_id, is_open) for username, seat_id, is_open in found.accounts or ()},
+        numbers=shown | called,
+        caller_number=found.caller_number,
+    )

@@ -1,0 +1,112 @@
+"""Who supervises a node: a lease on the node's row that ends by itself, with a fencing number.
+
+Only the holder writes what it sees of a node, and every write names its fencing number: a supervisor that slept
+through the end of its lease finds that its writes no longer count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit import audit, clock, jobs, logs
+from infra.kit.database import PLATFORM
+from switch.models import Node
+from switch.nodes import LIVE_STATES
+
+EVACUATE_NODE = "provisioning.evacuate_node"
+"""Woken when a node dies: its tenants move to their spares. It lives above this room."""
+
+WELCOME_NODE = "provisioning.welcome_node"
+"""Woken when a dead node is back. It lives above this room."""
+
+log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to supervise a node, until it is lost."""
+
+    node_id: str
+    name: str
+    holder: str
+    fencing: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """What a supervisor saw since its last report.
+
+    `is_heard`: the node answered or sent a heartbeat. `is_silent`: it has not done so for too long. `version`: of
+    FreeSWITCH, None when it was not told.
+    """
+
+    is_heard: bool
+    is_silent: bool
+    version: str | None
+
+
+async def claim(session: AsyncSession, node_id: str, holder: str, *, lease_seconds: float) -> Lease | None:
+    """Take a node whose lease is free or over; None while another holder has it."""
+    now = clock.now()
+    claimed = await session.execute(
+        update(Node)
+        .where(
+            Node.node_id == node_id,
+            Node.state != "left",
+            or_(Node.supervisor.is_(None), Node.supervised_until.is_(None), Node.supervised_until < now),
+        )
+        .values(
+            supervisor=holder,
+            supervised_until=now + timedelta(seconds=lease_seconds),
+            fencing=Node.fencing + 1,
+        )
+        .returning(Node.name, Node.fencing)
+    )
+    row = claimed.one_or_none()
+    return None if row is None else Lease(node_id, row[0], holder, row[1])
+
+
+async def release(session: AsyncSession, lease: Lease) -> None:
+    """Give a lease back, so that another process need not wait for its end."""
+    await session.execute(update(Node).where(_held(lease)).values(supervisor=None, supervised_until=None))
+
+
+async def report(session: AsyncSession, lease: Lease, sighting: Sighting, *, lease_seconds: float) -> str | None:
+    """Renew the lease and write what was seen; returns the node's state now, or None when the lease is lost.
+
+    A joining or dead node that is heard becomes active; a live node that is silent for too long becomes dead. The
+    jobs that follow from it are woken in this transaction.
+    """
+    query = select(Node).where(_held(lease)).with_for_update().execution_options(populate_existing=True)
+    node = (await session.execute(query)).scalar_one_or_none()
+    if node is None:
+        return None
+    now = clock.now()
+    node.supervised_until = now + timedelta(seconds=lease_seconds)
+    if sighting.is_heard:
+        node.heartbeat_at = now
+        node.version = sighting.version or node.version
+    if sighting.is_heard and node.state in ("joining", "dead"):
+        await _change(session, node, "active", wake=WELCOME_NODE if node.state == "dead" else None)
+    elif sighting.is_silent and node.state in LIVE_STATES:
+        await _change(session, node, "dead", wake=EVACUATE_NODE)
+    return node.state
+
+
+def _held(lease: Lease) -> ColumnElement[bool]:
+    return (Node.node_id == lease.node_id) & (Node.supervisor == lease.holder) & (Node.fencing == lease.fencing)
+
+
+async def _change(session: AsyncSession, node: Node, state: str, *, wake: str | None) -> None:
+    before = node.state
+    node.state = state
+    node.state_changed_at = clock.now()
+    node.generation += 1
+    await audit.record(session, PLATFORM, f"node.{state}", node.node_id, name=node.name, before=before)
+    if wake is not None:
+        await jobs.defer(session, wake, lock=f"node:{node.name}", node=node.name)
+    log.warning(f"node.{state}", node=node.name, before=before)

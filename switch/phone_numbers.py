@@ -1,0 +1,76 @@
+"""Public phone numbers: which tenant has them, and where calls to them ring."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit import audit, clock
+from infra.kit.problems import InvalidInput
+from switch.errors import NumberTaken, NumberUnknown
+from switch.models import PhoneNumber
+from switch.numbers import E164, is_extension, normalise
+
+
+def as_number(text: str) -> str:
+    """The E.164 digits (no plus sign) of a number in any usual spelling; raises `InvalidInput`."""
+    destination = normalise(text)
+    if isinstance(destination, E164):
+        return destination.digits
+    raise InvalidInput(
+        f"{text[:40]!r} is not a public phone number; write it with country code, such as +862150001234.",
+        field="number",
+    )
+
+
+async def assign(
+    session: AsyncSession, tenant_id: str, number: str, *, extension: str | None, is_caller_number: bool
+) -> PhoneNumber:
+    """Give a number to a tenant: calls to it ring at `extension`; as caller number it is shown on calls out.
+
+    A tenant shows one caller number: a new one takes the place of the earlier. Raises `InvalidInput`, `NumberTaken`.
+    """
+    digits = as_number(number)
+    if extension is not None and not is_extension(extension):
+        raise InvalidInput("An extension has 3 to 6 digits and does not begin with 0.", field="extension")
+    if is_caller_number:
+        await session.execute(
+            update(PhoneNumber).where(PhoneNumber.tenant_id == tenant_id).values(is_caller_number=False)
+        )
+    assigned = await session.execute(
+        insert(PhoneNumber)
+        .values(
+            number=digits,
+            tenant_id=tenant_id,
+            extension=extension,
+            is_caller_number=is_caller_number,
+            created_at=clock.now(),
+        )
+        .on_conflict_do_nothing()
+        .returning(PhoneNumber)
+    )
+    row = assigned.scalar_one_or_none()
+    if row is None:
+        raise NumberTaken(f"+{digits} belongs to a tenant already; release it there first.", field="number")
+    await audit.record(
+        session, tenant_id, "phone_number.assigned", digits, extension=extension, is_caller_number=is_caller_number
+    )
+    return row
+
+
+async def release(session: AsyncSession, number: str) -> PhoneNumber:
+    """Take a number from its tenant; from this commit on calls to it ring nowhere. Raises `NumberUnknown`."""
+    digits = as_number(number)
+    released = await session.execute(delete(PhoneNumber).where(PhoneNumber.number == digits).returning(PhoneNumber))
+    row = released.scalar_one_or_none()
+    if row is None:
+        raise NumberUnknown(f"+{digits} belongs to no tenant.", field="number")
+    await audit.record(session, row.tenant_id, "phone_number.released", digits)
+    return row
+
+
+async def numbers_of(session: AsyncSession, tenant_id: str) -> list[PhoneNumber]:
+    """A tenant's numbers."""
+    query = select(PhoneNumber).where(PhoneNumber.tenant_id == tenant_id).order_by(PhoneNumber.number)
+    return list((await session.execute(query)).scalars())

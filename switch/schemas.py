@@ -1,0 +1,191 @@
+"""Request and response bodies of nodes, gateways, phone numbers and canary checks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from infra.kit.http import Body, View
+from switch.models import CanaryCheck, Gateway, Node, PhoneNumber
+from switch.nodes import DEFAULT_CAPACITY_SEATS, NodeDetails
+
+
+class NewNode(Body):
+    """A node to add. Hosts are IP addresses; `esl_host` and `esl_port` are its event socket."""
+
+    name: str
+    sip_host: str
+    esl_host: str
+    sip_port: int = 5060
+    external_sip_port: int = 5080
+    rtp_start_port: int = 16384
+    rtp_end_port: int = 32768
+    esl_port: int = 8021
+    capacity_seats: int = DEFAULT_CAPACITY_SEATS
+
+    def details(self) -> NodeDetails:
+        """As the service takes it."""
+        return NodeDetails(
+            name=self.name,
+            sip_host=self.sip_host,
+            sip_port=self.sip_port,
+            external_sip_port=self.external_sip_port,
+            rtp_start_port=self.rtp_start_port,
+            rtp_end_port=self.rtp_end_port,
+            esl_host=self.esl_host,
+            esl_port=self.esl_port,
+            capacity_seats=self.capacity_seats,
+        )
+
+
+class NodeView(View):
+    """A node. Its secrets are shown by no one; `seatline node-config` writes them into its files."""
+
+    node_id: str
+    name: str
+    state: str
+    capacity_seats: int
+    sip_host: str
+    sip_port: int
+    external_sip_port: int
+    rtp_start_port: int
+    rtp_end_port: int
+    esl_host: str
+    esl_port: int
+    version: str | None
+    heartbeat_at: datetime | None
+    state_changed_at: datetime
+    supervisor: str | None
+    supervised_until: datetime | None
+    created_at: datetime
+
+
+class NewGateway(Body):
+    """A gateway to add. `sources` (addresses or networks) may call in; by default `host`, then an IP address."""
+
+    name: str
+    host: str
+    port: int = 5060
+    username: str | None = None
+    password: str | None = None
+    registers: bool = False
+    sources: list[str] = msgspec.field(default_factory=list[str])
+    priority: int = 100
+
+
+class GatewayView(View):
+    """A gateway, without its password. The lowest `priority` is tried first."""
+
+    gateway_id: str
+    name: str
+    host: str
+    port: int
+    username: str | None
+    has_password: bool
+    registers: bool
+    sources: list[str]
+    priority: int
+    created_at: datetime
+
+
+class NewPhoneNumber(Body):
+    """A number to assign: calls to it ring at `extension`; `is_caller_number` shows it on the tenant's calls out."""
+
+    tenant_id: str
+    number: str
+    extension: str | None = None
+    is_caller_number: bool = False
+
+
+class PhoneNumberView(View):
+    """A tenant's number, E.164 with the plus sign."""
+
+    number: str
+    tenant_id: str
+    extension: str | None
+    is_caller_number: bool
+    created_at: datetime
+
+
+class CanaryCheckView(View):
+    """One node's proof that a suspension or restoration took effect; `seconds_to_effect` is null on an alarm."""
+
+    check_id: str
+    tenant_id: str
+    node: str
+    generation: int
+    expected: str
+    changed_at: datetime
+    checked_at: datetime
+    lookup: str
+    registration: str
+    seconds_to_effect: float | None
+    is_alarm: bool
+
+
+def node_view(node: Node) -> NodeView:
+    """A node as the API shows it."""
+    return NodeView(
+        node_id=node.node_id,
+        name=node.name,
+        state=node.state,
+        capacity_seats=node.capacity_seats,
+        sip_host=node.sip_host,
+        sip_port=node.sip_port,
+        external_sip_port=node.external_sip_port,
+        rtp_start_port=node.rtp_start_port,
+        rtp_end_port=node.rtp_end_port,
+        esl_host=node.esl_host,
+        esl_port=node.esl_port,
+        version=node.version,
+        heartbeat_at=node.heartbeat_at,
+        state_changed_at=node.state_changed_at,
+        supervisor=node.supervisor,
+        supervised_until=node.supervised_until,
+        created_at=node.created_at,
+    )
+
+
+def gateway_view(gateway: Gateway) -> GatewayView:
+    """A gateway as the API shows it."""
+    return GatewayView(
+        gateway_id=gateway.gateway_id,
+        name=gateway.name,
+        host=gateway.host,
+        port=gateway.port,
+        username=gateway.username,
+        has_password=gateway.sealed_password is not None,
+        registers=gateway.registers,
+        sources=[str(source) for source in gateway.sources],
+        priority=gateway.priority,
+        created_at=gateway.created_at,
+    )
+
+
+def phone_number_view(number: PhoneNumber) -> PhoneNumberView:
+    """A phone number as the API shows it."""
+    return PhoneNumberView(
+        number=f"+{number.number}",
+        tenant_id=number.tenant_id,
+        extension=number.extension,
+        is_caller_number=number.is_caller_number,
+        created_at=number.created_at,
+    )
+
+
+def canary_check_view(check: CanaryCheck) -> CanaryCheckView:
+    """A canary check as the API shows it."""
+    return CanaryCheckView(
+        check_id=check.check_id,
+        tenant_id=check.tenant_id,
+        node=check.node,
+        generation=check.generation,
+        expected=check.expected,
+        changed_at=check.changed_at,
+        checked_at=check.checked_at,
+        lookup=check.lookup,
+        registration=check.registration,
+        seconds_to_effect=check.seconds_to_effect,
+        is_alarm=check.is_alarm,
+    )

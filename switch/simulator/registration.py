@@ -1,0 +1,166 @@
+"""Carries out REGISTER requests: authentication, binding, events, and the message count that follows.
+
+Source: `sofia_reg.c` (`sofia_reg_handle_register_token`), `mod_voicemail.c` (message-count and its NOTIFY
+happen only on nodes that load mod_voicemail).
+"""
+
+from __future__ import annotations
+
+from switch.simulator.authentication import Authenticator, Outcome, Verdict, contact_of
+from switch.simulator.core import ProfileState, SwitchCore
+from switch.simulator.directory import Directory
+from switch.simulator.events import gmt_stamp, now_microseconds
+from switch.simulator.registrar import GRACE_SECONDS, Registration
+from switch.sip.dialog import new_call_id, new_tag
+from switch.sip.endpoint import SipEndpoint
+from switch.sip.errors import SipError
+from switch.sip.message import Headers, Request
+from switch.sip.transactions import ServerTransaction
+from switch.sip.uri import NameAddress
+
+DEFAULT_EXPIRES_SECONDS = 3_600
+MAX_EXPIRES_SECONDS = 86_400
+VOICEMAIL_MODULE = "mod_voicemail"
+
+
+class RegistrationService:
+    """Handles the REGISTER requests of one profile."""
+
+    def __init__(
+        self, core: SwitchCore, state: ProfileState, directory: Directory, authenticator: Authenticator
+    ) -> None:
+        self._core = core
+        self._state = state
+        self._directory = directory
+        self._authenticator = authenticator
+
+    async def handle(self, transaction: ServerTransaction, endpoint: SipEndpoint) -> None:
+        """Answer one REGISTER."""
+        verdict = await self._authenticator.judge(transaction)
+        if verdict.outcome is Outcome.CHALLENGED:
+            return
+        request = transaction.request
+        if verdict.outcome is Outcome.REFUSED:
+            self._fire(request, transaction.source, "sofia::register_attempt", ("auth-result", "FORBIDDEN"))
+            self._fire(request, transaction.source, "sofia::register_failure", ("registration-type", "REGISTER"))
+            transaction.respond(403)
+            return
+        expires_seconds = self._expires(request)
+        if expires_seconds is None:
+            transaction.respond(400)
+            return
+        self._fire(request, transaction.source, "sofia::register_attempt", ("auth-result", "RENEWED"))
+        if expires_seconds == 0:
+            self._unregister(transaction)
+            return
+        self._register(transaction, verdict, expires_seconds)
+        if VOICEMAIL_MODULE in self._core.modules:
+            await self._tell_message_count(request, endpoint)
+
+    def _register(self, transaction: ServerTransaction, verdict: Verdict, expires_seconds: int) -> None:
+        request = transaction.request
+        contact = contact_of(request)
+        if contact is None:
+            transaction.respond(400)
+            return
+        address = request.to_address.uri
+        variables = verdict.user.variables if verdict.user is not None else {}
+        now = now_microseconds()
+        registration = Registration(
+            user=address.user,
+            domain=address.host,
+            contact=f'"{contact.display}" <{contact.uri}>',
+            contact_uri=str(contact.uri),
+            call_id=request.call_id,
+            agent=request.headers.get("User-Agent") or "unknown",
+            network_ip=transaction.source[0],
+            network_port=transaction.source[1],
+            expires_at=now + (expires_seconds + GRACE_SECONDS) * 1_000_000,
+            auth_user=verdict.credentials.user if verdict.credentials else address.user,
+            auth_realm=verdict.credentials.realm if verdict.credentials else address.host,
+        )
+        headers = [
+            *self._headers(request, transaction.source),
+            ("username", registration.auth_user),
+            ("realm", registration.auth_realm),
+            *variables.items(),
+        ]
+        if not self._state.registrar.register(registration, headers=headers):
+            transaction.respond(503, headers=[("Retry-After", "300")])
+            return
+        bound = NameAddress(contact.uri, "", {"expires": str(expires_seconds)})
+        transaction.respond(200, headers=[("Contact", str(bound)), ("Date", gmt_stamp(now))])
+
+    def _unregister(self, transaction: ServerTransaction) -> None:
+        request = transaction.request
+        address = request.to_address.uri
+        self._state.registrar.unregister(
+            f"{address.user}@{address.host}", headers=self._headers(request, transaction.source)
+        )
+        transaction.respond(200, headers=[("Date", gmt_stamp(now_microseconds()))])
+
+    def _expires(self, request: Request) -> int | None:
+        """Seconds asked for (the Contact's own parameter goes first), 0 to unregister, None when unreadable."""
+        contact = contact_of(request)
+        text = contact.parameters.get("expires") if contact is not None else None
+        text = text or request.headers.get("Expires") or str(DEFAULT_EXPIRES_SECONDS)
+        if not (text.isascii() and text.isdecimal()):
+            return None
+        forced = self._state.settings.max_registration_seconds
+        asked = min(int(text), MAX_EXPIRES_SECONDS)
+        return forced if forced and asked else asked
+
+    def _headers(self, request: Request, source: tuple[str, int]) -> list[tuple[str, str]]:
+        contact = contact_of(request)
+        to_uri, from_uri = request.to_address.uri, request.from_address.uri
+        return [
+            ("profile-name", self._state.settings.name),
+            ("from-user", from_uri.user),
+            ("from-host", from_uri.host),
+            ("presence-hosts", "n/a"),
+            ("contact", f'"{contact.display}" <{contact.uri}>' if contact else ""),
+            ("call-id", request.call_id),
+            ("rpid", "unknown"),
+            ("status", "Registered(UDP)"),
+            ("expires", str(self._expires(request) or 0)),
+            ("to-user", to_uri.user),
+            ("to-host", to_uri.host),
+            ("network-ip", source[0]),
+            ("network-port", str(source[1])),
+            ("user-agent", request.headers.get("User-Agent") or "unknown"),
+        ]
+
+    def _fire(self, request: Request, source: tuple[str, int], subclass: str, *extra: tuple[str, str]) -> None:
+        self._core.bus.fire("CUSTOM", [*self._headers(request, source), *extra], subclass=subclass)
+
+    async def _tell_message_count(self, request: Request, endpoint: SipEndpoint) -> None:
+        """Ask for the mailbox and send the NOTIFY (RFC 3842) that a registered phone then gets."""
+        address, contact = request.to_address.uri, contact_of(request)
+        user = await self._directory.find(
+            address.user, address.host, [("action", "message-count")], event_name="GENERAL"
+        )
+        if user is None or contact is None:
+            return
+        account = f"sip:{address.user}@{address.host}"
+        own = NameAddress(address)
+        headers = Headers(
+            [
+                ("From", str(own.with_tag(new_tag()))),
+                ("To", str(own)),
+                ("Call-ID", new_call_id()),
+                ("CSeq", "1 NOTIFY"),
+                ("Contact", f"<{self._state.url}>"),
+                ("Event", "message-summary"),
+                ("Subscription-State", "terminated;reason=noresource"),
+            ]
+        )
+        notify = Request(headers=headers, method="NOTIFY", uri=str(contact.uri))
+        notify.set_body(
+            "application/simple-message-summary",
+            f"Messages-Waiting: no\r\nMessage-Account: {account}\r\n".encode(),
+        )
+        try:
+            await endpoint.request(notify, contact.uri.address)
+        except SipError:
+            # A phone that does not answer the NOTIFY stays registered.
+            return

@@ -1,0 +1,277 @@
+"""One call of a phone or carrier, outgoing or incoming, from its first message to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from switch.sip import sdp
+from switch.sip.authentication import MAX_ATTEMPTS
+from switch.sip.dialog import Address, Dialog
+from switch.sip.errors import CallRefused, SipError, SipSyntaxError, SipTimeout, WaitExceeded
+from switch.sip.message import Request, Response
+from switch.sip.policy import MAX_RING_SECONDS, Policy
+from switch.sip.transactions import ClientTransaction, ServerTransaction
+
+if TYPE_CHECKING:
+    from switch.sip.agent import UserAgent
+
+BYE_TIMEOUT_SECONDS = 5.0
+NOT_HUNG_UP = ""
+
+
+class Call:
+    """A call. `status` is the last SIP status seen or sent (0: none yet; final from 200 on).
+
+    `ended_by` is 'us', 'them' or '' while the call runs; `end_reason` the Reason header of their BYE or
+    CANCEL answer. `error` is set when the call failed without a final answer (timeout, impossible challenge).
+    """
+
+    def __init__(self, agent: UserAgent, *, incoming: bool, call_id: str, remote: str) -> None:
+        self.incoming = incoming
+        self.call_id = call_id
+        self.remote = remote
+        self.status = 0
+        self.answered = False
+        self.ended_by = NOT_HUNG_UP
+        self.end_reason = ""
+        self.error: SipError | None = None
+        self.dialog: Dialog | None = None
+        self.remote_audio: sdp.Audio | None = None
+        self.request: Request | None = None
+        self._agent = agent
+        self._changed = asyncio.Condition()
+        self._ended = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._ringing = asyncio.Event()
+        self._outgoing: ClientTransaction | None = None
+        self._incoming: ServerTransaction | None = None
+        self._cancel_wanted = False
+
+    def __repr__(self) -> str:
+        way = "from" if self.incoming else "to"
+        state = f"ended by {self.ended_by}" if self.is_ended else ("answered" if self.answered else "open")
+        return f"<Call {way} {self.remote} {self.status} {state}>"
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether the call is over, answered or not."""
+        return self._ended.is_set()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the two sides are connected now."""
+        return self.answered and not self.is_ended
+
+    async def wait_ringing(self, timeout_seconds: float) -> int:
+        """Wait until the other side rings (or the call is settled); the status then. Raises WaitExceeded."""
+        return await self._wait(self._ringing, "ringing", timeout_seconds)
+
+    async def wait_settled(self, timeout_seconds: float) -> int:
+        """Wait for the final status and return it.
+
+        Raises WaitExceeded (the call goes on), or the SipError that ended the call without an answer.
+        """
+        status = await self._wait(self._settled, "an answer", timeout_seconds)
+        if self.error is not None:
+            raise self.error
+        return status
+
+    async def wait_ended(self, timeout_seconds: float) -> str:
+        """Wait until the call is over; returns `ended_by`. Raises WaitExceeded."""
+        await self._wait(self._ended, "the end of the call", timeout_seconds)
+        return self.ended_by
+
+    async def _wait(self, event: asyncio.Event, what: str, timeout_seconds: float) -> int:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await event.wait()
+        except TimeoutError:
+            raise WaitExceeded(what, timeout_seconds) from None
+        return self.status
+
+    def cancel(self) -> None:
+        """Withdraw an outgoing call that is not answered yet; `status` becomes 487 (an answer may still be
+        faster).
+        """
+        if self.incoming:
+            raise CallRefused("an incoming call is refused with reject(), not cancelled")
+        if self._settled.is_set():
+            return
+        self._cancel_wanted = True
+        if self._outgoing is not None:
+            self._outgoing.cancel()
+
+    async def hangup(self) -> None:
+        """End the call in whatever way its state asks for; nothing happens when it is over.
+
+        BYE when answered, CANCEL when it still rings there, 480 when it rings here. Waits at most
+        `BYE_TIMEOUT_SECONDS` for the other side's answer, and the call is over even without one.
+        """
+        if self.is_ended:
+            return
+        if self.incoming and not self.answered:
+            self.reject(480)
+            return
+        if not self.answered:
+            self.cancel()
+            return
+        dialog = self.dialog
+        self._finish("us")
+        if dialog is not None:
+            await self._agent.say_goodbye(dialog)
+
+    def reject(self, status: int) -> None:
+        """Refuse an incoming call that still rings."""
+        if self._incoming is None or self.answered or self.is_ended:
+            raise CallRefused("only an incoming call that still rings can be refused")
+        self._incoming.respond(status)
+        self._settle(status)
+        self._finish("us")
+
+    def answer(self) -> None:
+        """Answer an incoming call that still rings."""
+        transaction = self._incoming
+        if transaction is None or self.answered or self.is_ended:
+            raise CallRefused("only an incoming call that still rings can be answered")
+        try:
+            body = self._agent.describe_media(self.remote_audio)
+        except SipSyntaxError:
+            self.reject(488)
+            return
+        if not transaction.respond(200, headers=self._agent.own_headers(), content_type=sdp.CONTENT_TYPE, body=body):
+            return
+        self.answered = True
+        self._settle(200)
+
+    async def run_outgoing(self, request: Request, destination: Address) -> None:
+        """Place the call; run as a task by the agent. Given up after `MAX_RING_SECONDS` without an answer."""
+        self.request = request
+        try:
+            response = await self._invite(request, destination)
+        except SipError as error:
+            self.error = error
+            self._settle(self.status)
+            self._finish("them")
+            return
+        if response.status >= 300:
+            self.end_reason = response.headers.get("Reason") or ""
+            self._settle(response.status)
+            self._finish("us" if self._cancel_wanted else "them")
+            return
+        self._take_media(response.body)
+        self.answered = True
+        self._settle(response.status)
+        if self._cancel_wanted:
+            await self.hangup()
+
+    async def _invite(self, request: Request, destination: Address) -> Response:
+        attempt = 1
+        while True:
+            self._outgoing = self._agent.endpoint.send(request, destination, on_provisional=self._progress)
+            if self._cancel_wanted:
+                self._outgoing.cancel()
+            try:
+                response = await self._outgoing.final(timeout_seconds=MAX_RING_SECONDS)
+            except SipTimeout:
+                self._outgoing.cancel()
+                raise
+            if response.status < 300:
+                self.dialog = Dialog.as_caller(request, response, destination)
+                return response
+            again = None
+            if self._agent.digest_user is not None:
+                again = self._agent.digest_user.authorize(request, response)
+            if again is None or attempt == MAX_ATTEMPTS:
+                return response
+            if self._cancel_wanted:
+                return Response.to_request(request, 487)
+            request = again
+            attempt += 1
+
+    def _progress(self, response: Response) -> None:
+        self.status = response.status
+        if response.status > 100:
+            self._ringing.set()
+
+    async def run_incoming(self, transaction: ServerTransaction, policy: Policy) -> None:
+        """Serve an incoming INVITE by a policy; run as a task by the agent."""
+        self._incoming = transaction
+        self.request = transaction.request
+        try:
+            self.dialog = Dialog.as_called(transaction.request, transaction.to_tag, transaction.source)
+        except SipSyntaxError:
+            self.reject(400)
+            return
+        if transaction.request.body:
+            self._take_media(transaction.request.body)
+        if policy.refusal_status is not None:
+            self.reject(policy.refusal_status)
+            return
+        transaction.respond(180, headers=self._agent.own_headers())
+        self.status = 180
+        self._ringing.set()
+        withdrawn = asyncio.create_task(transaction.cancelled.wait())
+        withdrawn.add_done_callback(lambda task: None if task.cancelled() else self._withdrawn())
+        try:
+            await self._ring(policy)
+            if self.answered:
+                await self._stay(transaction, policy)
+        finally:
+            withdrawn.cancel()
+
+    async def _ring(self, policy: Policy) -> None:
+        limit_seconds = MAX_RING_SECONDS if policy.answer_after_seconds is None else policy.answer_after_seconds
+        try:
+            async with asyncio.timeout(limit_seconds):
+                await self._settled.wait()
+        except TimeoutError:
+            if self.is_ended:
+                return
+            if policy.answer_after_seconds is None:
+                self.reject(480)
+            else:
+                self.answer()
+
+    async def _stay(self, transaction: ServerTransaction, policy: Policy) -> None:
+        if not await transaction.wait_acknowledged():
+            # The caller never confirmed our answer (RFC 3261 13.3.1.4): the call does not exist for it.
+            await self.hangup()
+        elif policy.hang_up_after_seconds is not None:
+            try:
+                async with asyncio.timeout(policy.hang_up_after_seconds):
+                    await self._ended.wait()
+            except TimeoutError:
+                await self.hangup()
+
+    def _withdrawn(self) -> None:
+        if not self._settled.is_set():
+            self._settle(487)
+            self._finish("them")
+
+    def receive_bye(self, request: Request) -> None:
+        """Their BYE; called by the agent, which answers it."""
+        self.end_reason = request.headers.get("Reason") or ""
+        self._finish("them")
+
+    def vanish(self) -> None:
+        """Forget the call without a word; called by the agent."""
+        self._settled.set()
+        self._finish("us")
+
+    def _take_media(self, body: bytes) -> None:
+        try:
+            self.remote_audio = sdp.Audio.parse(body)
+        except SipSyntaxError:
+            self.remote_audio = None
+
+    def _settle(self, status: int) -> None:
+        self.status = status
+        self._ringing.set()
+        self._settled.set()
+
+    def _finish(self, by: str) -> None:
+        if not self._ended.is_set():
+            self.ended_by = by
+            self._ended.set()
+            self._agent.forget(self)

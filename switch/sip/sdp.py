@@ -1,0 +1,78 @@
+"""The little SDP a voice call needs (RFC 8866, RFC 3264): one audio line with G.711 and telephone events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from switch.sip.errors import SipSyntaxError
+
+CONTENT_TYPE = "application/sdp"
+_STATIC_CODECS = {"0": "PCMU/8000", "8": "PCMA/8000"}
+_TELEPHONE_EVENT = "101"
+_MIRRORED_DIRECTIONS = {"sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """The audio line of a description: where to send, payload types in order of preference, and direction."""
+
+    host: str
+    port: int
+    payload_types: tuple[str, ...]
+    direction: str = "sendrecv"
+
+    @classmethod
+    def parse(cls, body: bytes) -> Audio:
+        """Take a session description apart; raises SipSyntaxError when it has no usable audio line."""
+        host = session_host = direction = ""
+        media: list[str] = []
+        for line in body.decode("utf-8", errors="replace").splitlines():
+            kind, _, value = line.partition("=")
+            if kind == "m":
+                if media:
+                    break
+                fields = value.split()
+                if fields[:1] == ["audio"]:
+                    media = fields
+            elif kind == "c" and len(value.split()) == 3:
+                host, session_host = (value.split()[2], session_host) if media else ("", value.split()[2])
+            elif kind == "a" and value in ("sendrecv", "sendonly", "recvonly", "inactive"):
+                direction = value
+        port = media[1].partition("/")[0] if len(media) >= 4 else ""
+        if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) < 65_536):
+            raise SipSyntaxError("the session description has no audio line with a port and payload types")
+        if not (host or session_host):
+            raise SipSyntaxError("the session description says nowhere to send media (no c= line)")
+        return cls(host or session_host, int(port), tuple(media[3:]), direction or "sendrecv")
+
+
+def describe(host: str, port: int, *, session_id: int, version: int = 1, answer_to: Audio | None = None) -> bytes:
+    """An offer of PCMU and PCMA, or the answer to one.
+
+    Raises SipSyntaxError when the offer has neither codec (answer 488 then).
+    """
+    payload_types = [*_STATIC_CODECS, _TELEPHONE_EVENT]
+    direction = "sendrecv"
+    if answer_to is not None:
+        chosen = [payload for payload in answer_to.payload_types if payload in _STATIC_CODECS][:1]
+        if not chosen:
+            raise SipSyntaxError("the offer has neither PCMU nor PCMA, the codecs spoken here")
+        events = [_TELEPHONE_EVENT] if _TELEPHONE_EVENT in answer_to.payload_types else []
+        payload_types = [*chosen, *events]
+        direction = _MIRRORED_DIRECTIONS.get(answer_to.direction, "sendrecv")
+    family = "IP6" if ":" in host else "IP4"
+    lines = [
+        "v=0",
+        f"o=seatline {session_id} {version} IN {family} {host}",
+        "s=call",
+        f"c=IN {family} {host}",
+        "t=0 0",
+        f"m=audio {port} RTP/AVP {' '.join(payload_types)}",
+    ]
+    for payload in payload_types:
+        if payload == _TELEPHONE_EVENT:
+            lines += [f"a=rtpmap:{payload} telephone-event/8000", f"a=fmtp:{payload} 0-15"]
+        else:
+            lines.append(f"a=rtpmap:{payload} {_STATIC_CODECS[payload]}")
+    lines += ["a=ptime:20", f"a={direction}"]
+    return ("\r\n".join(lines) + "\r\n").encode()

@@ -1,0 +1,281 @@
+"""Supervises nodes: one task per node keeps a link to it, notes its signs of life, and tells when it dies.
+
+`Switchd` follows the table of nodes: a new node is supervised within seconds, without a restart. Several such processes
+may run; each node has one supervisor at a time (switch/node_lease.py). All waits are measured in real seconds, since
+the clock of a demo may jump by months.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from infra.kit import logs
+from infra.kit.database import Database, Scope
+from infra.kit.problems import Refusal
+from infra.kit.sealing import Seal
+from infra.kit.settings import Settings
+from switch import node_lease
+from switch.commands import read_status
+from switch.esl.client import EslConnection
+from switch.esl.errors import EslError
+from switch.esl.frames import Event
+from switch.esl.link import HEARTBEAT, Backoff, EslLink, LinkSettings
+from switch.models import Node
+from switch.node_lease import Lease, Sighting
+from switch.nodes import MAX_NODES
+
+MAX_PROBE_INTERVAL_SECONDS = 5.0
+MAX_REFRESH_INTERVAL_SECONDS = 2.0
+MIN_LEASE_SECONDS = 15.0
+LONGEST_RECONNECT_SECONDS = 5.0
+SILENCE_LIMIT_SECONDS = 65.0
+"""A connection without even a HEARTBEAT for this long is made anew (FreeSWITCH sends one every 10 to 20 s)."""
+
+STOP_SECONDS = 10.0
+
+log = logs.get(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often a supervisor looks, and how patient it is, in seconds.
+
+    `dead_after`: this long without an answer and a node is dead. `probe_interval`: between two questions. `lease`: how
+    long a supervisor that vanished keeps others from taking over. `refresh_interval`: between two looks at the table.
+    """
+
+    dead_after_seconds: float
+    probe_interval_seconds: float
+    answer_timeout_seconds: float
+    lease_seconds: float
+    refresh_interval_seconds: float
+    first_reconnect_seconds: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """From `node_heartbeat_timeout_seconds`, with at least three questions before a node is called dead."""
+        probe_interval = min(MAX_PROBE_INTERVAL_SECONDS, settings.node_heartbeat_timeout_seconds / 4)
+        answer_timeout = min(settings.switch_command_timeout_seconds, max(1.0, probe_interval))
+        return cls(
+            dead_after_seconds=settings.node_heartbeat_timeout_seconds,
+            probe_interval_seconds=probe_interval,
+            answer_timeout_seconds=answer_timeout,
+            lease_seconds=max(MIN_LEASE_SECONDS, 3 * (probe_interval + answer_timeout)),
+            refresh_interval_seconds=min(MAX_REFRESH_INTERVAL_SECONDS, probe_interval),
+            first_reconnect_seconds=min(0.5, probe_interval),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a node's event socket is; a change of it means a new link."""
+
+    host: str
+    port: int
+    sealed_password: bytes
+
+
+class NodeSupervisor:
+    """Supervises one node while `run` runs."""
+
+    def __init__(
+        self, database: Database, seal: Seal, pace: Pace, *, node_id: str, name: str, address: Address, holder: str
+    ) -> None:
+        self.name = name
+        self.address = address
+        self._database = database
+        self._seal = seal
+        self._pace = pace
+        self._node_id = node_id
+        self._holder = holder
+        self._news = asyncio.Event()
+        self._is_heard = False
+        self._version: str | None = None
+
+    async def run(self) -> None:
+        """Hold the node's lease and watch the node, until cancelled; wait while another process holds it."""
+        while True:
+            try:
+                lease = await self._claim()
+                if lease is not None:
+                    await self._hold(lease)
+            except (Refusal, SQLAlchemyError, OSError) as error:
+                log.warning("supervisor.interrupted", node=self.name, reason=f"{type(error).__name__}: {error}"[:300])
+            await asyncio.sleep(self._pace.probe_interval_seconds)
+
+    async def _claim(self) -> Lease | None:
+        async with self._database.transaction(Scope.platform()) as session:
+            return await node_lease.claim(session, self._node_id, self._holder, lease_seconds=self._pace.lease_seconds)
+
+    async def _hold(self, lease: Lease) -> None:
+        log.info("supervisor.started", node=self.name, fencing=lease.fencing)
+        link = self._link()
+        linking = asyncio.create_task(link.run(), name=f"link {self.name}")
+        try:
+            await self._watch(lease, link)
+        finally:
+            linking.cancel()
+            await asyncio.wait([linking])
+            await self._release(lease)
+            log.info("supervisor.ended", node=self.name, fencing=lease.fencing)
+
+    def _link(self) -> EslLink:
+        settings = LinkSettings(
+            self.address.host,
+            self.address.port,
+            self._seal.open(self.address.sealed_password),
+            connect_timeout_seconds=self._pace.answer_timeout_seconds,
+            resynchronisation_timeout_seconds=self._pace.answer_timeout_seconds,
+            silence_limit_seconds=SILENCE_LIMIT_SECONDS,
+            backoff=Backoff(
+                first_seconds=self._pace.first_reconnect_seconds, longest_seconds=LONGEST_RECONNECT_SECONDS
+            ),
+        )
+        return EslLink(settings, on_connected=self._ask_status, on_event=self._note_event)
+
+    async def _ask_status(self, connection: EslConnection) -> None:
+        """Put one question to the node; any answer is a sign of life, `not ready` is none."""
+        answer = await connection.api("status", timeout_seconds=self._pace.answer_timeout_seconds)
+        status = read_status(answer)
+        if status is not None and status.is_ready:
+            self._version = status.version
+            self._hear()
+
+    async def _note_event(self, event: Event) -> None:
+        if event.name == HEARTBEAT:
+            self._hear()
+
+    def _hear(self) -> None:
+        self._is_heard = True
+        self._news.set()
+
+    async def _watch(self, lease: Lease, link: EslLink) -> None:
+        """Ask, report, rest; returns when the lease is lost."""
+        silent_seconds = 0.0
+        longest_round_seconds = self._pace.probe_interval_seconds + self._pace.answer_timeout_seconds
+        looked_at = time.monotonic()
+        reported_at = looked_at
+        while True:
+            await self._probe(link)
+            now = time.monotonic()
+            heard, self._is_heard = self._is_heard, False
+            # A round that took longer than it can was our own sleep (a machine suspended, a process stopped) and is
+            # no sign of the node's death.
+            silent_seconds = 0.0 if heard else silent_seconds + min(now - looked_at, longest_round_seconds)
+            looked_at = now
+            sighting = Sighting(
+                is_heard=heard, is_silent=silent_seconds > self._pace.dead_after_seconds, version=self._version
+            )
+            try:
+                async with self._database.transaction(Scope.platform()) as session:
+                    state = await node_lease.report(session, lease, sighting, lease_seconds=self._pace.lease_seconds)
+                if state is None:
+                    log.warning("supervisor.lease_lost", node=self.name, fencing=lease.fencing)
+                    return
+                reported_at = now
+            except (Refusal, SQLAlchemyError, OSError) as error:
+                self._is_heard = self._is_heard or heard
+                log.warning("supervisor.report_failed", node=self.name, reason=type(error).__name__)
+                if now - reported_at > self._pace.lease_seconds:
+                    raise
+            await self._rest()
+
+    async def _probe(self, link: EslLink) -> None:
+        try:
+            await self._ask_status(link.connection)
+        except EslError as error:
+            log.debug("supervisor.no_answer", node=self.name, reason=str(error))
+
+    async def _rest(self) -> None:
+        """Until the next probe is due, or the node was heard of: news of a return must not wait."""
+        self._news.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pace.probe_interval_seconds):
+                await self._news.wait()
+
+    async def _release(self, lease: Lease) -> None:
+        try:
+            async with asyncio.timeout(STOP_SECONDS), self._database.transaction(Scope.platform()) as session:
+                await node_lease.release(session, lease)
+        except (Refusal, SQLAlchemyError, OSError) as error:
+            log.warning("supervisor.lease_not_released", node=self.name, reason=type(error).__name__)
+
+
+class Switchd:
+    """Runs a supervisor for every node of the table."""
+
+    def __init__(self, database: Database, settings: Settings, *, pace: Pace | None = None) -> None:
+        self._database = database
+        self._seal = Seal(settings.secret_key)
+        self._pace = pace or Pace.of(settings)
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._running: dict[str, tuple[NodeSupervisor, asyncio.Task[None]]] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Supervise until `stop` is set, then end every supervisor and give its lease back."""
+        log.info("switchd.started", holder=self.holder)
+        try:
+            while not stop.is_set():
+                await self._refresh()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._pace.refresh_interval_seconds):
+                        await stop.wait()
+        finally:
+            await self._end([*self._running])
+            log.info("switchd.ended", holder=self.holder)
+
+    async def _refresh(self) -> None:
+        try:
+            wanted = await self._nodes()
+        except (Refusal, SQLAlchemyError, OSError) as error:
+            log.warning("switchd.database_away", reason=type(error).__name__)
+            return
+        ended: list[str] = []
+        for node_id, (supervisor, task) in self._running.items():
+            if task.done():
+                failure = None if task.cancelled() else task.exception()
+                log.error("supervisor.failed", node=supervisor.name, exc_info=failure)
+                ended.append(node_id)
+            elif node_id not in wanted or wanted[node_id][1] != supervisor.address:
+                ended.append(node_id)
+        await self._end(ended)
+        for node_id, (name, address) in wanted.items():
+            if node_id not in self._running:
+                self._begin(node_id, name, address)
+
+    async def _nodes(self) -> dict[str, tuple[str, Address]]:
+        async with self._database.transaction(Scope.platform()) as session:
+            query = select(Node).where(Node.state != "left").order_by(Node.node_id).limit(MAX_NODES)
+            return {
+                node.node_id: (node.name, Address(node.esl_host, node.esl_port, node.sealed_esl_password))
+                for node in (await session.execute(query)).scalars()
+            }
+
+    def _begin(self, node_id: str, name: str, address: Address) -> None:
+        supervisor = NodeSupervisor(
+            self._database,
+            self._seal,
+            self._pace,
+            node_id=node_id,
+            name=name,
+            address=address,
+            holder=self.holder,
+        )
+        self._running[node_id] = (supervisor, asyncio.create_task(supervisor.run(), name=f"supervisor {name}"))
+
+    async def _end(self, node_ids: list[str]) -> None:
+        tasks = [self._running.pop(node_id)[1] for node_id in node_ids]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_SECONDS)

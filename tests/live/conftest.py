@@ -1,0 +1,71 @@
+"""One system for all live tests of a test process: against the simulator, or with `--switch freeswitch` the real one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncGenerator, Generator
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from switch.sip.carrier import Carrier
+from tests.conftest import TEMPLATE
+from tests.live.customers import Office
+from tests.live.system import LOOPBACK, LiveSystem, Switch
+
+SWITCH_OPTION = "--switch"
+SWITCHES: tuple[Switch, ...] = ("simulator", "freeswitch")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which switch the nodes are."""
+    parser.addoption(SWITCH_OPTION, choices=SWITCHES, default="simulator", help="which switch tests/live runs against")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the suite together, so that one system serves it; skip what only a real FreeSWITCH can show."""
+    chosen = _chosen(config)
+    for item in items:
+        if "tests/live/" not in item.path.as_posix():
+            continue
+        item.add_marker(pytest.mark.xdist_group("live"))
+        if chosen == "simulator" and item.get_closest_marker("real_switch") is not None:
+            item.add_marker(pytest.mark.skip(reason="needs a real FreeSWITCH: make live"))
+
+
+def _chosen(config: pytest.Config) -> Switch:
+    """The option is unknown where pytest was not started for this folder; then it is the simulator."""
+    return config.getoption(SWITCH_OPTION, default="simulator")
+
+
+@pytest.fixture(scope="session")
+def system(
+    request: pytest.FixtureRequest, postgres_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[LiveSystem]:
+    """The running product over a database of its own."""
+    name = f"live_{uuid.uuid4().hex}"
+    administration = make_url(postgres_url).set(drivername="postgresql", database="postgres")
+    with psycopg.connect(administration.render_as_string(hide_password=False), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"'.encode())
+    url = make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+    system = LiveSystem(tmp_path_factory.mktemp("live"), url, _chosen(request.config))
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
+
+
+@pytest.fixture
+async def carrier(system: LiveSystem) -> AsyncGenerator[Carrier]:
+    """The carrier behind the gateway: it answers every call unless a test tells it otherwise."""
+    async with Carrier(LOOPBACK, system.carrier_port) as carrier:
+        yield carrier
+
+
+@pytest.fixture
+async def office(system: LiveSystem) -> AsyncGenerator[Office]:
+    """The API as operator and finance use it; phones made through it are closed with the test."""
+    async with Office.open(system) as office:
+        yield office

@@ -1,0 +1,58 @@
+"""Tenants, seats and calls for the tests of the switch's pure rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from switch.admission import SeatView, Standing, TenantView
+from switch.routing import Call, Origin
+
+NODE = "node-1"
+NUMBER = "861088880001"
+
+TENANT = TenantView(
+    tenant_id="ten_a",
+    domain="a.example",
+    standing=Standing.ACTIVE,
+    serving_node=NODE,
+    seats={
+        "1001": SeatView("1001", "seat_1", is_open=True),
+        "1002": SeatView("1002", "seat_2", is_open=True),
+        "1003": SeatView("1003", "seat_3", is_open=False),
+        "10010": SeatView("10010", "seat_4", is_open=True),
+        "canary": SeatView("canary", None, is_open=True),
+    },
+    numbers={NUMBER: "1001", "861088880002": "1003", "861088880003": None},
+    caller_number=NUMBER,
+)
+
+
+def tenant(**changes: object) -> TenantView:
+    """An active tenant with three open seats, one closed seat and a canary account."""
+    return replace(TENANT, **changes)  # pyright: ignore[reportArgumentType]
+
+
+def from_seat(dialled: str, *, extension: str = "1001", context: str = "ten_a", node: str = NODE) -> Call:
+    """A call that a seat of the tenant makes."""
+    return Call(
+        origin=Origin.SEAT,
+        node=node,
+        context=context,
+        dialled=dialled,
+        caller=extension,
+        extension=extension,
+        gateways=("carrier", "spare"),
+    )
+
+
+def from_gateway(dialled: str, *, caller: str = "13911112222") -> Call:
+    """A call that comes in from a carrier."""
+    return Call(
+        origin=Origin.GATEWAY,
+        node=NODE,
+        context="public",
+        dialled=dialled,
+        caller=caller,
+        gateway="carrier",
+        gateways=("carrier", "spare"),
+    )
