@@ -64,7 +64,7 @@ async def overdue_invoices(session: AsyncSession, tenant_id: str, today: date) -
         .order_by(Invoice.suspends_on, Invoice.created_at, Invoice.invoice_id)
     )
     found: list[Invoice] = []
-    for invoice, contract in (await session.execute(query)):
+    for invoice, contract in await session.execute(query):
         step = step_for(
             terms_of(contract),
             today,

@@ -31,6 +31,16 @@ async def rate_calls(runtime: jobs.Runtime, *, tenant_id: str | None = None, ret
         raise RatingFailed(f"Not all calls of {', '.join(run.failed)} could be rated; see the log.")
 
 
+@jobs.task("billing.retry_unrated_calls")
+async def retry_unrated_calls(runtime: jobs.Runtime) -> None:
+    """Try every call without a price again; for the schedule.
+
+    A change of a deck or contract starts this by itself. A call that was being rated while the change was committed
+    may have seen the state before it and be set aside after that run: this one finds it.
+    """
+    await rate_calls(runtime, retry_unrated=True)
+
+
 class InvoicesSetAside(Exception):
     """Invoices of some contracts could not be made; those of all others were. The job is tried again."""
 

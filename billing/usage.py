@@ -23,7 +23,8 @@ from infra.kit import clock
 from infra.kit.partitions import month_after
 from switch.models import NewCall
 
-BATCH_LIMIT_CALLS = 5_000
+BATCH_LIMIT_CALLS = 10_000
+"""A batch of this size takes some 0.2 seconds, during which the monthly run of that tenant waits."""
 
 NO_RECORD = "no_record"
 NO_CONTRACT = "no_contract"
@@ -44,7 +45,7 @@ ORDER BY month, leg_id LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 """
 _READ = """
-SELECT leg_id, destination, answered_at, billable_milliseconds FROM call_record
+SELECT month, leg_id, destination, answered_at, billable_milliseconds FROM call_record
 WHERE tenant_id = %(tenant_id)s AND month = %(month)s AND leg_id = ANY (%(leg_ids)b)
 """
 """By month and list instead of a join: one partition is read, by its key, however old the table's statistics are."""
@@ -198,8 +199,8 @@ async def rate_batch(
     elif charged:
         done = ((part.month, leg_id) for part in priced.postings.values() for leg_id in part.leg_ids)
         await _forget(session, tenant_id, work, by_month(done))
-    last = legs[-1]
-    return Batch(taken=len(legs), charged=charged, unrated=len(priced.unrated), last=(last.month, last.leg_id))
+    last = max((leg.month, leg.leg_id) for leg in legs)
+    return Batch(taken=len(legs), charged=charged, unrated=len(priced.unrated), last=last)
 
 
 def by_month(keys: Iterable[tuple[date, str]]) -> dict[date, list[str]]:
@@ -224,8 +225,11 @@ async def _take(
         legs: list[Leg] = []
         for month, leg_ids in groups.items():
             await cursor.execute(_READ, {"tenant_id": tenant_id, "month": month, "leg_ids": leg_ids})
-            records = {row[0]: row for row in await cursor.fetchall()}
-            legs += [Leg(month, *records.get(leg_id, (leg_id, None, None, None))) for leg_id in leg_ids]
+            found = [Leg(*row) for row in await cursor.fetchall()]
+            if len(found) < len(leg_ids):
+                missing = set(leg_ids) - {leg.leg_id for leg in found}
+                found += [Leg(month, leg_id, None, None, None) for leg_id in missing]
+            legs += found
     return legs
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from litestar import get, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,6 +19,7 @@ from infra.kit.principal import Principal
 from infra.kit.problems import Forbidden
 from provisioning import orders, seats
 from provisioning.models import Seat, SeatOrder
+from provisioning.rules.seat_states import SeatState
 from provisioning.schemas import (
     Cancellation,
     CredentialsView,
@@ -34,6 +35,9 @@ from provisioning.schemas import (
     seat_order_view,
     seat_view,
 )
+
+InState = Annotated[SeatState | None, QueryParameter(name="state", description="Only those in this state")]
+"""Named otherwise in the code, because the framework keeps `state` for itself."""
 
 WAIVE_NOTICE = "seat_orders:waive_notice"
 ORDER_TAGS = ["Seat orders"]
@@ -52,7 +56,7 @@ async def place_order(
         raise Forbidden("Only the operator may waive the notice.", field="waive_notice", permission=WAIVE_NOTICE)
     await _as_platform(session)
     request = data.request(waived_by=principal.client_id if data.waive_notice else None)
-    return seat_order_detail(await orders.place_order(session, tenant_id=tenant_id, request=request))
+    return await _detail(session, await orders.place_order(session, tenant_id=tenant_id, request=request))
 
 
 @get("/v1/seat-orders", permission="seat_orders:read", tags=ORDER_TAGS, operation_id="ListSeatOrders")
@@ -73,7 +77,9 @@ async def list_orders(
     if contract_id is not None:
         query = query.where(SeatOrder.contract_id == contract_id)
     rows, following = await fetch_page(session, query, keys=(SeatOrder.order_id,), limit=limit, after=after)
-    return Page(items=[seat_order_view(row) for row in rows], next=following)
+    invoice_ids = await orders.invoice_ids(session, rows)
+    items = [seat_order_view(row, invoice_ids.get(row.order_id)) for row in rows]
+    return Page(items=items, next=following)
 
 
 @get("/v1/seat-orders/{order_id:str}", permission="seat_orders:read", tags=ORDER_TAGS, operation_id="GetSeatOrder")
@@ -81,7 +87,7 @@ async def get_order(
     order_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
 ) -> SeatOrderDetail:
     """One seat order with its seats."""
-    return seat_order_detail(await orders.get_order(session, order_id, principal.tenant_id))
+    return await _detail(session, await orders.get_order(session, order_id, principal.tenant_id))
 
 
 @post(
@@ -101,7 +107,7 @@ async def cancel_order(
     await orders.get_order(session, order_id, principal.tenant_id)
     await _as_platform(session)
     order = await orders.cancel_order(session, order_id=order_id, tenant_id=principal.tenant_id, reason=data.reason)
-    return seat_order_detail(order)
+    return await _detail(session, order)
 
 
 @get("/v1/seats", permission="seats:read", tags=SEAT_TAGS, operation_id="ListSeats")
@@ -111,7 +117,7 @@ async def list_seats(
     principal: NamedDependency[Principal],
     tenant_id: FromQuery[str | None] = None,
     contract_id: FromQuery[str | None] = None,
-    state: FromQuery[Literal["ordered", "open", "closed", "cancelled"] | None] = None,
+    in_state: InState = None,
     item: FromQuery[Literal["seat", "circuit"] | None] = None,
     limit: Limit = DEFAULT_PAGE,
     after: After = None,
@@ -121,7 +127,7 @@ async def list_seats(
     filters = (
         (Seat.tenant_id, principal.tenant_filter(tenant_id)),
         (Seat.contract_id, contract_id),
-        (Seat.state, state),
+        (Seat.state, in_state),
         (Seat.item, item),
     )
     for column, wanted in filters:
@@ -173,6 +179,10 @@ async def name_seat(
     seat = await seats.get_seat(session, seat_id, principal.tenant_id, for_update=True)
     await seats.rename(session, seat, data.name)
     return seat_view(seat)
+
+
+async def _detail(session: AsyncSession, order: SeatOrder) -> SeatOrderDetail:
+    return seat_order_detail(order, (await orders.invoice_ids(session, [order])).get(order.order_id))
 
 
 async def _as_platform(session: AsyncSession) -> None:

@@ -39,7 +39,6 @@ class SeatOrder(Base):
     effective_on: Mapped[date]
     state: Mapped[str]
     """`awaiting_payment`, `scheduled`, `done`, `cancelled` or `lapsed`."""
-    invoice_id: Mapped[str | None] = mapped_column(index=True)
     notice_waived_by: Mapped[str | None]
     """The client of the operator who waived the notice, where it was needed."""
     created_at: Mapped[datetime]

@@ -83,8 +83,6 @@ async def advance_order(session: AsyncSession, tenant_id: str, order_id: str) ->
         is_paid=order.kind != "return" and await leases.is_order_paid(session, tenant_id=tenant_id, order_id=order_id),
         contract_ended=contract.ends_on is not None and today > contract.ends_on,
     )
-    if order.kind != "return":
-        await _note_invoice(session, order)
     match step:
         case Step.WAIT:
             return step
@@ -130,12 +128,6 @@ async def _tenants_with_something_due(session: AsyncSession, today: date) -> lis
     return list((await session.execute(query)).scalars())
 
 
-async def _note_invoice(session: AsyncSession, order: SeatOrder) -> None:
-    """An opening invoice may be made days after the order, and one shared with other orders may be made again."""
-    invoice = await leases.order_invoice(session, order.tenant_id, order.order_id)
-    order.invoice_id = None if invoice is None else invoice.invoice_id
-
-
 async def _open(session: AsyncSession, order: SeatOrder, today: date) -> None:
     """Open the seats, their SIP accounts (with passwords that nobody knows) and their holdings."""
     tenant = await tenants.get(session, order.tenant_id)
@@ -150,7 +142,7 @@ async def _open(session: AsyncSession, order: SeatOrder, today: date) -> None:
         .returning(Seat.seat_id, Seat.extension)
         .execution_options(synchronize_session=False)
     )
-    pairs = [(seat_id, extension) for seat_id, extension in opened.tuples() if extension is not None]
+    pairs = [(seat_id, extension) for seat_id, extension in opened if extension is not None]
     if pairs:
         await placing.ensure_placed(session, order.tenant_id)
         await accounts.open_accounts(session, tenant, pairs)

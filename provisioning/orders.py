@@ -12,7 +12,7 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import contracts, leases
-from billing.models import Contract
+from billing.models import Contract, Holding
 from billing.rules.book import Item
 from infra.kit import audit, clock, jobs, logs
 from infra.kit.ids import new_id
@@ -88,7 +88,6 @@ async def place_order(session: AsyncSession, *, tenant_id: str, request: OrderRe
         ordered_on=ordered_on,
         effective_on=request.effective_on,
         state="awaiting_payment" if request.kind == "add" else "scheduled",
-        invoice_id=None,
         notice_waived_by=request.notice_waived_by if needed else None,
         created_at=now,
         changed_at=now,
@@ -130,6 +129,25 @@ async def get_order(
     if order is None:
         raise OrderUnknown(f"There is no seat order {order_id}.", field="order_id")
     return order
+
+
+async def invoice_ids(session: AsyncSession, shown: Sequence[SeatOrder]) -> dict[str, str]:
+    """Order id → the invoice that charges it now, for those that have one.
+
+    It is asked of the holdings, because an opening is charged days after its order (rule 2), and an invoice that
+    several orders share is made again when one of them comes or goes (rule 4).
+    """
+    charged_by = (
+        select(Holding.order_invoice_id)
+        .where(Holding.tenant_id == SeatOrder.tenant_id, Holding.order_id == SeatOrder.order_id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = select(SeatOrder.order_id, charged_by).where(
+        SeatOrder.tenant_id.in_({order.tenant_id for order in shown}),
+        SeatOrder.order_id.in_([order.order_id for order in shown]),
+    )
+    return {order_id: invoice_id for order_id, invoice_id in await session.execute(query) if invoice_id is not None}
 
 
 async def cancel_order(session: AsyncSession, *, order_id: str, tenant_id: str | None, reason: str | None) -> SeatOrder:
@@ -212,8 +230,6 @@ async def _add(session: AsyncSession, contract: Contract, order: SeatOrder, quan
     session.add(order)
     await session.flush()
     await session.execute(insert(Seat), seats)
-    if held.invoice is not None:
-        await _share_invoice(session, order, held.invoice.invoice_id)
     if order.item == "seat":
         await placing.ensure_placed(session, order.tenant_id)
         await _check_room(session)
@@ -252,23 +268,6 @@ async def _new_seats(session: AsyncSession, order: SeatOrder, numbers: Sequence[
         }
         for number, extension in zip(numbers, extensions, strict=True)
     ]
-
-
-async def _share_invoice(session: AsyncSession, order: SeatOrder, invoice_id: str) -> None:
-    """Adds ordered on one day for one day have one invoice (rule 4), and so have all parts of an opening (rule 2)."""
-    same = [
-        SeatOrder.tenant_id == order.tenant_id,
-        SeatOrder.contract_id == order.contract_id,
-        SeatOrder.kind == order.kind,
-        SeatOrder.effective_on == order.effective_on,
-        SeatOrder.state == "awaiting_payment",
-    ]
-    if order.kind == "add":
-        same.append(SeatOrder.ordered_on == order.ordered_on)
-    await session.execute(
-        update(SeatOrder).where(*same).values(invoice_id=invoice_id).execution_options(synchronize_session=False)
-    )
-    await session.refresh(order, ["invoice_id"])
 
 
 async def _check_room(session: AsyncSession) -> None:

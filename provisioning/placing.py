@@ -104,7 +104,7 @@ async def bring_home(runtime: Runtime, *, control: NodeControl | None = None) ->
 
 async def _weights(session: AsyncSession, state: str) -> dict[str, int]:
     query = select(Node.name, Node.capacity_seats).where(Node.state == state)
-    return dict((await session.execute(query)).tuples().all())
+    return {row.name: row.capacity_seats for row in await session.execute(query)}
 
 
 async def _is_lost(session: AsyncSession, name: str) -> bool:
@@ -162,7 +162,7 @@ async def _homecomings(runtime: Runtime) -> list[Homecoming]:
             .order_by(Placement.tenant_id)
             .limit(MAX_TENANTS_A_RUN)
         )
-        rows = (await session.execute(query)).tuples().all()
+        rows = (await session.execute(query)).all()
     now = clock.now()
     return [
         Homecoming(placement.tenant_id, placement.generation, placement.home_node, placement.serving_node)

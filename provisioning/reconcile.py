@@ -110,7 +110,7 @@ async def clear_returned_node(runtime: Runtime, name: str, *, control: NodeContr
             .where(Tenant.standing != "active")
             .order_by(Tenant.tenant_id)
         )
-        out_of_service = (await session.execute(query)).tuples().all()
+        out_of_service = (await session.execute(query)).all()
     told = control or NodeControl.of(runtime)
     for tenant_id, domain in out_of_service:
         outcome = await told.clear_tenant(node, TenantService(tenant_id, domain))

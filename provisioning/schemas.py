@@ -130,18 +130,20 @@ class CredentialsView(SipView):
     after_restoration: Guidance
 
 
-def _order_fields(order: SeatOrder) -> dict[str, object]:
-    return {name: getattr(order, name) for name in SeatOrderView.__struct_fields__}
+def _order_fields(order: SeatOrder, invoice_id: str | None) -> dict[str, object]:
+    own = (name for name in SeatOrderView.__struct_fields__ if name != "invoice_id")
+    return {"invoice_id": invoice_id, **{name: getattr(order, name) for name in own}}
 
 
-def seat_order_view(order: SeatOrder) -> SeatOrderView:
-    """An order in a list."""
-    return SeatOrderView(**_order_fields(order))  # pyright: ignore[reportArgumentType]
+def seat_order_view(order: SeatOrder, invoice_id: str | None) -> SeatOrderView:
+    """An order in a list, with the invoice that charges it."""
+    return SeatOrderView(**_order_fields(order, invoice_id))  # pyright: ignore[reportArgumentType]
 
 
-def seat_order_detail(order: SeatOrder) -> SeatOrderDetail:
-    """An order by itself."""
-    return SeatOrderDetail(**_order_fields(order), seat_ids=list(order.seat_ids))  # pyright: ignore[reportArgumentType]
+def seat_order_detail(order: SeatOrder, invoice_id: str | None) -> SeatOrderDetail:
+    """An order by itself, with the invoice that charges it."""
+    fields = _order_fields(order, invoice_id)
+    return SeatOrderDetail(**fields, seat_ids=list(order.seat_ids))  # pyright: ignore[reportArgumentType]
 
 
 def _seat_fields(seat: Seat) -> dict[str, object]:

@@ -119,7 +119,7 @@ async def _servers(session: AsyncSession, tenant_id: str) -> list[SipServer]:
     query = select(Node.name, Node.sip_host, Node.sip_port).where(
         Node.name.in_([name for _, name in roles]), Node.state != "left"
     )
-    addresses = {name: (host, port) for name, host, port in (await session.execute(query)).tuples()}
+    addresses = {name: (host, port) for name, host, port in await session.execute(query)}
     return [
         SipServer(role=role, host=addresses[name][0], port=addresses[name][1], transport=TRANSPORT)
         for role, name in roles

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -192,10 +192,11 @@ class _Watch:
 
     async def look(self, node: Node) -> CanaryCheck | None:
         """The row of one node; None when the tenant has changed meanwhile."""
-        expected = self.subject.expected_on(node.name)
+        subject = self.subject
         wait_seconds = FIRST_WAIT_SECONDS
         while True:
-            seen = await self.probe(node, self.subject)
+            expected = subject.expected_on(node.name)
+            seen = await self.probe(node, subject)
             passed_seconds = self.seconds_now() - self.began_seconds
             if seen.shows(expected):
                 return self._row(node, expected, seen, self.since_change_seconds + passed_seconds)
@@ -204,8 +205,10 @@ class _Watch:
             await self.wait(wait_seconds)
             wait_seconds = min(2 * wait_seconds, LONGEST_WAIT_SECONDS)
             async with self.runtime.database.transaction(Scope.platform()) as session:
-                if not await _is_current(session, self.subject):
+                if not await _is_current(session, subject):
                     return None
+                # A tenant that was moved meanwhile is expected on its new node from now on.
+                subject = replace(subject, serving_node=await _serving_node(session, subject.tenant_id))
 
     def _row(self, node: Node, expected: Expected, seen: Observation, seconds: float | None) -> CanaryCheck:
         return CanaryCheck(
@@ -224,14 +227,13 @@ class _Watch:
 
 
 async def _subject(session: AsyncSession, tenant: Tenant) -> Subject:
-    placement = await placements.find(session, tenant.tenant_id)
     return Subject(
         tenant_id=tenant.tenant_id,
         domain=tenant.sip_domain,
         generation=tenant.generation,
         is_active=tenant.standing == "active",
         changed_at=tenant.standing_changed_at,
-        serving_node=None if placement is None else placement.serving_node,
+        serving_node=await _serving_node(session, tenant.tenant_id),
         a1_hash=await accounts.ensure_canary(session, tenant),
     )
 
@@ -241,13 +243,15 @@ async def _checked_nodes(session: AsyncSession, tenant_id: str, generation: int)
     return set((await session.execute(query)).scalars())
 
 
+async def _serving_node(session: AsyncSession, tenant_id: str) -> str | None:
+    placement = await placements.find(session, tenant_id)
+    return None if placement is None else placement.serving_node
+
+
 async def _is_current(session: AsyncSession, subject: Subject) -> bool:
-    """Whether the tenant still stands, and is served, as when the check began."""
+    """Whether the tenant still stands as when the check began."""
     query = select(Tenant.generation).where(Tenant.tenant_id == subject.tenant_id)
-    if (await session.execute(query)).scalar() != subject.generation:
-        return False
-    placement = await placements.find(session, subject.tenant_id)
-    return subject.serving_node == (None if placement is None else placement.serving_node)
+    return (await session.execute(query)).scalar() == subject.generation
 
 
 async def _keep(runtime: Runtime, subject: Subject, rows: list[CanaryCheck]) -> list[CanaryCheck]:

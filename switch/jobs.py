@@ -24,13 +24,8 @@ async def clear_tenant(runtime: Runtime, *, tenant_id: str, generation: int) -> 
 
 @jobs.task(CHECK_CANARY)
 async def check_canary(runtime: Runtime, *, tenant_id: str, generation: int) -> None:
-    """Prove that a change of standing took effect on every live node; an effect that fails to show is an alarm.
-
-    Afterwards a suspended tenant is cleared once more: a registration or call that a node had admitted just before
-    the suspension, and was still setting up when the first clearing passed, is there by now.
-    """
+    """Prove that a change of standing took effect on every live node; an effect that fails to show is an alarm."""
     await canary.check(runtime, tenant_id, generation)
-    await clearing.clear_tenant(runtime, tenant_id, generation)
 
 
 @jobs.task(RESCAN_GATEWAYS)

@@ -122,7 +122,7 @@ class NodeSupervisor:
         link = self._link()
         linking = asyncio.create_task(link.run(), name=f"link {self.name}")
         try:
-            await self._watch(lease, link)
+            await self._watch(lease, link, linking)
         finally:
             linking.cancel()
             await asyncio.wait([linking])
@@ -159,13 +159,15 @@ class NodeSupervisor:
         self._is_heard = True
         self._news.set()
 
-    async def _watch(self, lease: Lease, link: EslLink) -> None:
+    async def _watch(self, lease: Lease, link: EslLink, linking: asyncio.Task[None]) -> None:
         """Ask, report, rest; returns when the lease is lost."""
         silent_seconds = 0.0
         longest_round_seconds = self._pace.probe_interval_seconds + self._pace.answer_timeout_seconds
         looked_at = time.monotonic()
         reported_at = looked_at
         while True:
+            if linking.done():
+                linking.result()  # a link ends only by a defect, which must not look like a dead node
             await self._probe(link)
             now = time.monotonic()
             heard, self._is_heard = self._is_heard, False

@@ -99,6 +99,18 @@ def node_config(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def cdr_import(arguments: argparse.Namespace) -> int:
+    """Store the call records that a node could not deliver, from its spool directory."""
+    from infra.app import commands_switch
+    from infra.app.installation import open_installation
+
+    done = asyncio.run(commands_switch.cdr_import(open_installation(), arguments.directory))
+    say(f"{done.stored} stored, {done.known} known already, {done.set_aside} set aside.")
+    if done.unfinished or done.too_large:
+        say(f"{done.unfinished} files still being written, {done.too_large} too large (renamed).")
+    return 0
+
+
 def simulate(arguments: argparse.Namespace) -> int:
     """Run a simulated FreeSWITCH node from a configuration directory."""
     from infra.app import simulation
@@ -167,6 +179,7 @@ def build_parser() -> argparse.ArgumentParser:
     configuring.add_argument(
         "--control-network", action="append", default=[], metavar="CIDR", help="who else may command the node"
     )
+    add("cdr-import", cdr_import).add_argument("directory", type=Path, metavar="DIR")
     add("simulate", simulate).add_argument("directory", type=Path, metavar="DIR")
     for name, function in (("demo", demo), ("up", up), ("down", down)):
         showing = add(name, function)

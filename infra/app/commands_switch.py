@@ -11,9 +11,10 @@ from infra.app.installation import Installation
 from infra.kit import jobs
 from infra.kit.database import Scope
 from infra.kit.problems import InvalidInput
-from switch import gateways, nodes
+from switch import gateways, nodes, record_import
 from switch.node_configuration import DirectoryRefused, write_node_configuration
 from switch.nodes import NodeDetails
+from switch.record_import import Imported
 from switch.supervisor import Switchd
 
 
@@ -61,6 +62,20 @@ async def node_config(
         raise InvalidInput(f"{refused}.", field="out") from refused
     except OSError as error:
         raise InvalidInput(f"{target} cannot be written: {error.strerror or error}.", field="out") from error
+
+
+async def cdr_import(installation: Installation, directory: Path) -> Imported:
+    """Store the call records below a node's spool directory once, and remove the files that are stored.
+
+    Raises `InvalidInput` for a directory that is none, `Unavailable` when the database is away.
+    """
+    database = installation.database()
+    try:
+        return await record_import.import_directory(
+            database, directory, file_limit_bytes=installation.settings.record_limit_bytes
+        )
+    finally:
+        await database.close()
 
 
 async def switchd(installation: Installation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import billing.api
 import billing.usage_api
 import provisioning.api
 import switch.api
@@ -14,6 +15,7 @@ ROUTES = [
     *switch.api.ROUTES,
     *switch.call_api.ROUTES,
     *switch.node_api.ROUTES,
+    *billing.api.ROUTES,
     *billing.usage_api.ROUTES,
     *provisioning.api.ROUTES,
 ]

@@ -33,6 +33,7 @@ class Periodic:
 
 SCHEDULE: tuple[Periodic, ...] = (
     Periodic("billing.rate_calls", timedelta(seconds=5)),
+    Periodic("billing.retry_unrated_calls", timedelta(minutes=10)),
     Periodic("billing.advance_month", timedelta(hours=1)),
     Periodic("billing.advance_dunning", timedelta(minutes=10)),
     Periodic("provisioning.advance_all_orders", timedelta(minutes=1)),

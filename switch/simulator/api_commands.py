@@ -216,7 +216,7 @@ class ApiCommands:
         words = argument.split()
         if len(words) != 3:
             return "false"
-        user = await self.directory.find(words[1], words[2], [("action", "user_exists")])
+        user = await self.directory.find(words[1], words[2], [])  # switch_xml_locate_user is given no parameters
         return "true" if user is not None else "false"
 
     async def _user_data(self, argument: str) -> str:

@@ -36,6 +36,21 @@ class Verdict:
     user: DirectoryUser | None = None
     credentials: Credentials | None = None
 
+    @property
+    def user_variables(self) -> dict[str, str]:
+        """What an admitted user brings to its call and to the events about it, in mod_sofia's order."""
+        if self.user is None or self.credentials is None:
+            return {}
+        return {
+            "sip_number_alias": self.user.id,
+            "sip_auth_username": self.credentials.user,
+            "sip_auth_realm": self.credentials.realm,
+            "number_alias": self.user.id,
+            "user_name": self.user.id,
+            "domain_name": self.user.domain,
+            **self.user.variables,
+        }
+
 
 class Authenticator:
     """Challenges and verifies the requests of one profile."""
@@ -56,12 +71,13 @@ class Authenticator:
             credentials = Credentials.parse(value)
         except SipError:
             return Verdict(Outcome.REFUSED)
+        refused = Verdict(Outcome.REFUSED, None, credentials)
         if (
             request.method == "REGISTER"
             and self._settings.matching_username_only
             and credentials.user.lower() != request.to_address.uri.user.lower()
         ):
-            return Verdict(Outcome.REFUSED)
+            return refused
         user = await self._directory.find(
             credentials.user,
             credentials.realm,
@@ -70,7 +86,7 @@ class Authenticator:
         )
         hashed_a1 = user.hashed_a1(credentials.user, credentials.realm) if user is not None else None
         if hashed_a1 is None or not verify(credentials, method=request.method, hashed_a1=hashed_a1):
-            return Verdict(Outcome.REFUSED)
+            return refused
         if self._nonces.check(credentials) is NonceVerdict.STALE:
             return self._challenge(transaction, stale=True)
         return Verdict(Outcome.ADMITTED, user, credentials)

@@ -51,6 +51,8 @@ async def bridge(core: SwitchCore, originator: Originator, caller: InboundLeg, d
     if not caller.answer():
         core.hang_up(called.channel, "ORIGINATOR_CANCEL")
         return
+    channel.profile.callee_id_name = called.channel.profile.callee_id_name
+    channel.profile.callee_id_number = called.channel.profile.callee_id_number
     core.bridged(channel, called.channel)
     await _first([channel.ended.wait(), called.channel.ended.wait()])
     _unbridge(core, channel, called.channel)
@@ -61,7 +63,6 @@ def _unbridge(core: SwitchCore, caller: Channel, called: Channel) -> None:
         core.hang_up(called, causes.NORMAL_CLEARING)
     elif caller.is_up and is_true(caller.variables.get("hangup_after_bridge")):
         core.hang_up(caller, called.hangup_cause)
-    caller.peer = None
 
 
 def _note_failure(channel: Channel, legs: list[OutboundLeg]) -> None:

@@ -17,7 +17,6 @@ _MICROSECONDS = 1_000_000
 
 def render_call_record(channel: Channel, identity: NodeIdentity, *, encode_values: bool) -> bytes:
     """The record as compact JSON; variable values percent-encoded if `encode_values` (the module's default)."""
-    variables = {**channel.variables, **_time_variables(channel)}
     record: dict[str, Any] = {
         "core-uuid": identity.core_uuid,
         "switchname": identity.switch_name,
@@ -29,7 +28,7 @@ def render_call_record(channel: Channel, identity: NodeIdentity, *, encode_value
             "caps": "1=1;2=1;3=1;4=1;5=1;6=1;8=1;9=1;10=1",
         },
         "callStats": {"audio": {"inbound": _NO_MEDIA_IN, "outbound": _NO_MEDIA_OUT}},
-        "variables": {name: url_encode(value) if encode_values else value for name, value in variables.items()},
+        "variables": {name: url_encode(value) if encode_values else value for name, value in channel.variables.items()},
     }
     if channel.applications:
         record["app_log"] = {
@@ -42,7 +41,8 @@ def render_call_record(channel: Channel, identity: NodeIdentity, *, encode_value
     return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _time_variables(channel: Channel) -> dict[str, str]:
+def time_variables(channel: Channel) -> dict[str, str]:
+    """Stamps, epochs and durations of an ended leg: what FreeSWITCH sets just before it reports."""
     times = channel.times
     stamps = {
         "start": times.created,
@@ -196,3 +196,15 @@ _NO_MEDIA_OUT: dict[str, float] = dict.fromkeys(
     ),
     0,
 )
+
+MEDIA_VARIABLES: dict[str, str] = {
+    **{f"rtp_audio_in_{name}": "0" for name in list(_NO_MEDIA_IN)[:10]},
+    **{f"rtp_audio_in_{name}": "0.00" for name in list(_NO_MEDIA_IN)[10:15]},
+    "rtp_audio_in_flaw_total": "0",
+    "rtp_audio_in_quality_percentage": "100.00",
+    "rtp_audio_in_mos": "4.50",
+    **{f"rtp_audio_out_{name}": "0" for name in list(_NO_MEDIA_OUT)[:7]},
+    "rtp_audio_rtcp_packet_count": "0",
+    "rtp_audio_rtcp_octet_count": "0",
+}
+"""The same counters as channel variables of an answered leg."""

@@ -28,6 +28,23 @@ _STATE_NUMBERS = {
 }
 
 
+CODEC_VARIABLES = {
+    "read_codec": "PCMU",
+    "original_read_codec": "PCMU",
+    "read_rate": "8000",
+    "original_read_rate": "8000",
+    "write_codec": "PCMU",
+    "write_rate": "8000",
+}
+"""What an answered leg tells about its codec; there is no media to choose another for."""
+
+_CODEC_HEADERS = tuple(
+    (f"Channel-{way}-Codec-{what}", value)
+    for way in ("Read", "Write")
+    for what, value in (("Name", "PCMU"), ("Rate", "8000"), ("Bit-Rate", "64000"))
+)
+
+
 @dataclass
 class CallerProfile:
     """Who is on this leg, as mod_sofia fills a caller profile."""
@@ -142,16 +159,21 @@ class Channel:
             return False
         self.hangup_cause = cause
         self.times.hangup = at
-        self.state, self.call_state = "CS_HANGUP", "HANGUP"
-        self.variables["hangup_cause"] = cause
-        self.variables["hangup_cause_q850"] = str(causes.q850(cause))
         return True
+
+    def enter_hangup(self) -> None:
+        """From telling about the hang-up to being hung up: state and variables follow."""
+        self.state, self.call_state = "CS_HANGUP", "HANGUP"
+        self.variables["hangup_cause"] = self.hangup_cause
+        self.variables["hangup_cause_q850"] = str(causes.q850(self.hangup_cause))
 
     @property
     def answer_state(self) -> str:
-        """`ringing`, `answered` or `hangup`."""
+        """`ringing`, `early` (with media before the answer), `answered` or `hangup`."""
         if self.hangup_cause:
             return "hangup"
+        if self.times.progress_media and not self.is_answered:
+            return "early"
         return "answered" if self.is_answered else "ringing"
 
     def headers(self) -> list[tuple[str, str]]:
@@ -170,6 +192,8 @@ class Channel:
             ("Answer-State", self.answer_state),
             ("Hangup-Cause", self.hangup_cause),
         ]
+        if self.is_answered:
+            pairs.extend(_CODEC_HEADERS)
         pairs.extend(self.caller_headers("Caller"))
         other = self.peer or self.originator
         if other is not None:

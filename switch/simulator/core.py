@@ -15,8 +15,8 @@ from typing import Any
 
 from switch.simulator import causes
 from switch.simulator.access import NetworkLists
-from switch.simulator.call_record import render_call_record
-from switch.simulator.channel import CallerProfile, Channel, Times
+from switch.simulator.call_record import MEDIA_VARIABLES, render_call_record, time_variables
+from switch.simulator.channel import CODEC_VARIABLES, CallerProfile, Channel, Times
 from switch.simulator.events import EventBus, NodeIdentity, now_microseconds
 from switch.simulator.record_delivery import RecordDelivery
 from switch.simulator.registrar import Registrar
@@ -175,9 +175,10 @@ class SwitchCore:
         if channel.is_answered or not channel.is_up:
             return
         channel.times.answered = now_microseconds()
-        channel.call_state = "ACTIVE"
         channel.variables["endpoint_disposition"] = "ANSWER"
+        channel.variables.update(CODEC_VARIABLES)
         self.fire("CHANNEL_ANSWER", channel)
+        channel.call_state = "ACTIVE"
 
     def bridged(self, caller: Channel, called: Channel) -> None:
         """Two answered legs hear each other from now on."""
@@ -186,6 +187,7 @@ class SwitchCore:
             channel.times.bridged = now
             channel.peer = other
             channel.state, channel.call_state = "CS_EXCHANGE_MEDIA", "ACTIVE"
+            channel.variables["bridge_to"] = other.uuid
             channel.variables["last_bridge_to"] = other.uuid
             channel.variables["bridge_channel"] = other.profile.channel_name
             channel.variables["bridge_uuid"] = other.uuid
@@ -201,6 +203,7 @@ class SwitchCore:
         if channel.peer is not None:
             self._note_end_of_bridge(channel, channel.peer)
         self.fire("CHANNEL_HANGUP", channel)
+        channel.enter_hangup()
         if channel.end is not None:
             channel.end(cause)
         channel.ended.set()
@@ -208,13 +211,14 @@ class SwitchCore:
 
     @staticmethod
     def _note_end_of_bridge(channel: Channel, other: Channel) -> None:
-        """What both records tell about who ended the bridge (seen on 1.11): the second leg ends normally."""
+        """What both records tell about who ended the bridge: when the caller did, the other leg ends normally."""
         if other.hangup_cause:
             return
         other.variables["last_bridge_hangup_cause"] = channel.hangup_cause
         if channel.originator is None:
             channel.variables["last_bridge_role"] = "originator"
-            channel.variables["bridge_hangup_cause"] = causes.NORMAL_CLEARING
+            for leg in (channel, other):
+                leg.variables["bridge_hangup_cause"] = causes.NORMAL_CLEARING
         else:
             channel.variables["last_bridge_role"] = "originatee"
             other.variables["bridge_hangup_cause"] = channel.hangup_cause
@@ -234,14 +238,16 @@ class SwitchCore:
         if channel.routing is not None:
             await asyncio.wait({channel.routing}, timeout=MAX_ROUTING_END_SECONDS)
         channel.state = "CS_REPORTING"
+        channel.variables.update(time_variables(channel))
+        if channel.is_answered:
+            channel.variables.update(MEDIA_VARIABLES)
         delivery = self.delivery
         if delivery is not None and delivery.wants(channel):
             record = render_call_record(channel, self.identity, encode_values=delivery.settings.encode_values)
             await delivery.deliver(channel, record)
         self.fire("CHANNEL_HANGUP_COMPLETE", channel)
-        channel.state = "CS_DESTROY"
         self.channels.pop(channel.uuid, None)
-        self.bus.fire("CHANNEL_DESTROY", channel.headers())
+        self.fire("CHANNEL_DESTROY", channel)
         self._emptied.set()
 
     def gateway(self, name: str) -> tuple[ProfileState, GatewaySettings] | None:

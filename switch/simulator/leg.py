@@ -150,8 +150,8 @@ class InboundLeg(Leg):
             return
         if not self.channel.times.progress:
             self.channel.times.progress = now_microseconds()
-            self.channel.call_state = "RINGING"
             self.core.fire("CHANNEL_PROGRESS", self.channel)
+            self.channel.call_state = "RINGING"
         self.transaction.respond(180, headers=[self.contact])
 
     def open_media(self) -> None:
@@ -177,7 +177,10 @@ class InboundLeg(Leg):
             return False
         self.dialog = dialog
         channel.set("sip_to_tag", self.transaction.to_tag)
-        channel.times.progress_media = channel.times.progress_media or now_microseconds()
+        if not channel.times.progress_media:
+            channel.times.progress_media = now_microseconds()
+            channel.call_state = "EARLY"
+            self.core.fire("CHANNEL_PROGRESS_MEDIA", channel)
         self.host.adopt(self)
         self.core.answered(channel)
         self.core.spawn(self._await_acknowledgement())
@@ -237,6 +240,7 @@ class OutboundLeg(Leg):
 
     def start(self) -> None:
         """Send the INVITE."""
+        self.channel.state = "CS_CONSUME_MEDIA"
         self._request.headers.set(*self.contact)
         self._request.set_body(SDP_TYPE, self._sdp)
         self.core.spawn(self._invite())
@@ -295,8 +299,8 @@ class OutboundLeg(Leg):
         self._note_parties(response)
         if not self.channel.times.progress:
             self.channel.times.progress = now
-            self.channel.call_state = "RINGING"
             self.core.fire("CHANNEL_PROGRESS", self.channel)
+            self.channel.call_state = "RINGING"
         if response.body and not self.channel.times.progress_media:
             self.channel.times.progress_media = now
             self.core.fire("CHANNEL_PROGRESS_MEDIA", self.channel)

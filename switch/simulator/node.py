@@ -110,6 +110,8 @@ class SimulatedNode:
         """Open every socket; raises `ConfigurationUnreadable`, SipTransportError or OSError."""
         if self._core is not None:
             return
+        # A node that starts again reads its files again, as a real one does.
+        self._document = load_document(self.directory, log_directory=self._log_directory)
         static = self._document.section("configuration")
         hostname = socket.gethostname()
         bindings = settings.xml_bindings(configuration_named(static, "xml_curl.conf"))

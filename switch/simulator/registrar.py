@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from switch.simulator.events import EventBus, local_stamp, now_microseconds
+from switch.simulator.events import EventBus, local_stamp
 
 MAX_REGISTRATIONS = 100_000
 GRACE_SECONDS = 60
@@ -21,7 +21,11 @@ _RULE = "=" * 97
 
 @dataclass(frozen=True)
 class Registration:
-    """One contact of one user; `expires_at` is in microseconds of the node's clock."""
+    """One contact of one user.
+
+    `expires_at` is what is shown, in microseconds of the node's clock. It ends at `deadline_seconds` of the event
+    loop's clock, so that travelling in time does not silence phones that are still there.
+    """
 
     user: str
     domain: str
@@ -32,6 +36,7 @@ class Registration:
     network_ip: str
     network_port: int
     expires_at: int
+    deadline_seconds: float
     auth_user: str
     auth_realm: str
 
@@ -44,10 +49,10 @@ class Registration:
 class Registrar:
     """The registrations of one profile, by Call-ID as mod_sofia keeps them."""
 
-    def __init__(self, profile_name: str, bus: EventBus, clock: Callable[[], int] = now_microseconds) -> None:
+    def __init__(self, profile_name: str, bus: EventBus, *, elapsed_seconds: Callable[[], float]) -> None:
         self._profile_name = profile_name
         self._bus = bus
-        self._clock = clock
+        self._elapsed_seconds = elapsed_seconds
         self._by_call_id: dict[str, Registration] = {}
         self._by_address: dict[str, dict[str, Registration]] = {}
         self._listed: dict[str, Registration] = {}
@@ -75,8 +80,8 @@ class Registrar:
 
     def of(self, address: str) -> tuple[Registration, ...]:
         """The live registrations of `user@domain`."""
-        now = self._clock()
-        return tuple(item for item in self._at(address) if item.expires_at > now)
+        now = self._elapsed_seconds()
+        return tuple(item for item in self._at(address) if item.deadline_seconds > now)
 
     def _at(self, address: str) -> tuple[Registration, ...]:
         return tuple(self._by_address.get(address, {}).values())
@@ -88,8 +93,8 @@ class Registrar:
 
     def listed(self) -> tuple[Registration, ...]:
         """What `show registrations` has: it forgets a flushed registration only when its time is over."""
-        now = self._clock()
-        self._listed = {key: item for key, item in self._listed.items() if item.expires_at > now}
+        now = self._elapsed_seconds()
+        self._listed = {key: item for key, item in self._listed.items() if item.deadline_seconds > now}
         return tuple(self._listed.values())
 
     def flush(self, key: str = "") -> int:
@@ -104,9 +109,9 @@ class Registrar:
 
     def sweep(self) -> None:
         """Let go of what has expired."""
-        now = self._clock()
+        now = self._elapsed_seconds()
         for item in tuple(self._by_call_id.values()):
-            if item.expires_at <= now:
+            if item.deadline_seconds <= now:
                 self._drop(item)
                 self._announce_expiry(item)
 
@@ -142,7 +147,7 @@ class Registrar:
         chosen = [item for item in self.all() if not matching or matching in item.address]
         lines = ["", "Registrations:", _RULE]
         for item in chosen:
-            left_seconds = max(0, (item.expires_at - self._clock()) // _MICROSECONDS)
+            left_seconds = max(0, int(item.deadline_seconds - self._elapsed_seconds()))
             lines.extend(
                 [
                     f"Call-ID:    \t{item.call_id}",

@@ -6,6 +6,8 @@ happen only on nodes that load mod_voicemail).
 
 from __future__ import annotations
 
+import asyncio
+
 from switch.simulator.authentication import Authenticator, Outcome, Verdict, contact_of
 from switch.simulator.core import ProfileState, SwitchCore
 from switch.simulator.directory import Directory
@@ -41,7 +43,7 @@ class RegistrationService:
             return
         request = transaction.request
         if verdict.outcome is Outcome.REFUSED:
-            self._fire(request, transaction.source, "sofia::register_attempt", ("auth-result", "FORBIDDEN"))
+            self.tell_attempt(transaction, verdict)
             self._fire(request, transaction.source, "sofia::register_failure", ("registration-type", "REGISTER"))
             transaction.respond(403)
             return
@@ -49,9 +51,9 @@ class RegistrationService:
         if expires_seconds is None:
             transaction.respond(400)
             return
-        self._fire(request, transaction.source, "sofia::register_attempt", ("auth-result", "RENEWED"))
+        self.tell_attempt(transaction, verdict)
         if expires_seconds == 0:
-            self._unregister(transaction)
+            self._unregister(transaction, verdict)
             return
         self._register(transaction, verdict, expires_seconds)
         if VOICEMAIL_MODULE in self._core.modules:
@@ -64,7 +66,6 @@ class RegistrationService:
             transaction.respond(400)
             return
         address = request.to_address.uri
-        variables = verdict.user.variables if verdict.user is not None else {}
         now = now_microseconds()
         registration = Registration(
             user=address.user,
@@ -76,6 +77,7 @@ class RegistrationService:
             network_ip=transaction.source[0],
             network_port=transaction.source[1],
             expires_at=now + (expires_seconds + GRACE_SECONDS) * 1_000_000,
+            deadline_seconds=asyncio.get_running_loop().time() + expires_seconds + GRACE_SECONDS,
             auth_user=verdict.credentials.user if verdict.credentials else address.user,
             auth_realm=verdict.credentials.realm if verdict.credentials else address.host,
         )
@@ -83,7 +85,7 @@ class RegistrationService:
             *self._headers(request, transaction.source),
             ("username", registration.auth_user),
             ("realm", registration.auth_realm),
-            *variables.items(),
+            *verdict.user_variables.items(),
         ]
         if not self._state.registrar.register(registration, headers=headers):
             transaction.respond(503, headers=[("Retry-After", "300")])
@@ -91,11 +93,25 @@ class RegistrationService:
         bound = NameAddress(contact.uri, "", {"expires": str(expires_seconds)})
         transaction.respond(200, headers=[("Contact", str(bound)), ("Date", gmt_stamp(now))])
 
-    def _unregister(self, transaction: ServerTransaction) -> None:
+    def tell_attempt(self, transaction: ServerTransaction, verdict: Verdict) -> None:
+        """The event about somebody who showed credentials, in a REGISTER or an INVITE."""
+        shown = verdict.credentials
+        admitted = verdict.outcome is Outcome.ADMITTED
+        self._fire(
+            transaction.request,
+            transaction.source,
+            "sofia::register_attempt",
+            ("username", shown.user if shown is not None else ""),
+            ("realm", shown.realm if shown is not None else ""),
+            ("auth-result", "RENEWED" if admitted else "FORBIDDEN"),
+        )
+
+    def _unregister(self, transaction: ServerTransaction, verdict: Verdict) -> None:
         request = transaction.request
         address = request.to_address.uri
         self._state.registrar.unregister(
-            f"{address.user}@{address.host}", headers=self._headers(request, transaction.source)
+            f"{address.user}@{address.host}",
+            headers=[*self._headers(request, transaction.source), *verdict.user_variables.items()],
         )
         transaction.respond(200, headers=[("Date", gmt_stamp(now_microseconds()))])
 

@@ -5,6 +5,7 @@ Source: `sofia.c` (`our_sofia_event_callback`, `sofia_handle_sip_i_invite`, `sof
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Coroutine
 
@@ -41,7 +42,7 @@ class SipProfile:
         self.state = ProfileState(
             settings,
             ("", 0),
-            Registrar(settings.name, core.bus),
+            Registrar(settings.name, core.bus, elapsed_seconds=asyncio.get_running_loop().time),
             {gateway.name: gateway for gateway in settings.gateways},
         )
         self.originator: Originator | None = None
@@ -133,6 +134,7 @@ class SipProfile:
             verdict = await self._authenticator.judge(transaction)
             if verdict.outcome is Outcome.CHALLENGED:
                 return
+            self._registration.tell_attempt(transaction, verdict)
             if verdict.outcome is Outcome.REFUSED:
                 transaction.respond(403)
                 return
@@ -145,6 +147,7 @@ class SipProfile:
         leg = InboundLeg(self, channel, transaction)
         self.state.calls_in += 1
         self.core.fire("CHANNEL_CREATE", channel)
+        channel.call_state = "RINGING"
         session = CallSession(self.core, self._directory, self.originator, leg)
         channel.routing = self.core.spawn(session.run())
 
@@ -160,15 +163,9 @@ class SipProfile:
         }
         context = self.state.settings.context
         if user is not None and verdict is not None and verdict.credentials is not None:
-            variables["sip_number_alias"] = user.id
-            variables["sip_auth_username"] = verdict.credentials.user
-            variables["sip_auth_realm"] = verdict.credentials.realm
-            variables["number_alias"] = user.id
             variables["requested_user_name"] = verdict.credentials.user
             variables["requested_domain_name"] = user.domain
-            variables.update(user.variables)
-            variables["user_name"] = user.id
-            variables["domain_name"] = user.domain
+            variables.update(verdict.user_variables)
             if self.state.settings.manages_presence:
                 variables["presence_id"] = f"{user.id}@{user.domain}"
             context = user.variables.get("user_context") or context
@@ -196,7 +193,6 @@ class SipProfile:
         }
         for key, value in {**variables, **own}.items():
             channel.set(key, value)
-        channel.call_state = "RINGING"
         return channel
 
 

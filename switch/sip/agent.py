@@ -270,7 +270,7 @@ class UserAgent:
         """A request with a To tag: it must belong to one of our calls (RFC 3261 12.2.2)."""
         request = transaction.request
         call = self._calls.get(request.call_id)
-        dialog = call.dialog if call is not None else None
+        dialog = call.current_dialog() if call is not None else None
         if request.method in ("OPTIONS", "NOTIFY"):
             transaction.respond(200, headers=self.own_headers())
         elif call is None or dialog is None or dialog_key(request) != dialog.key:

@@ -177,7 +177,7 @@ class Call:
                 self._outgoing.cancel()
                 raise
             if response.status < 300:
-                self.dialog = Dialog.as_caller(request, response, destination)
+                self.dialog = self._outgoing.dialog
                 return response
             again = None
             if self._agent.digest_user is not None:
@@ -188,6 +188,15 @@ class Call:
                 return Response.to_request(request, 487)
             request = again
             attempt += 1
+
+    def current_dialog(self) -> Dialog | None:
+        """The dialog, also when its answer has arrived but nobody has been woken for it yet.
+
+        A BYE may follow the 200 OK in the same moment.
+        """
+        if self.dialog is None and self._outgoing is not None:
+            self.dialog = self._outgoing.dialog
+        return self.dialog
 
     def _progress(self, response: Response) -> None:
         self.status = response.status

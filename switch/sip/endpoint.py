@@ -32,6 +32,7 @@ from switch.sip.uri import Via, is_ip_address, tag_of
 
 MAX_TRANSACTIONS = 20_000
 MAX_SEND_BUFFER_BYTES = 4 * 1024 * 1024
+RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 RETRY_AFTER_SECONDS = 5
 BRANCH_COOKIE = "z9hG4bK"
 DEFAULT_USER_AGENT = "Seatline"
@@ -109,6 +110,8 @@ class SipEndpoint:
             )
         except OSError as error:
             raise SipTransportError(f"UDP {host}:{port} cannot be bound: {error.strerror}") from error
+        # A burst of requests must not be dropped while we are busy with another; the kernel may grant less.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         endpoint._transport = transport
         name = transport.get_extra_info("sockname")
         endpoint._address = (str(name[0]), int(name[1]))

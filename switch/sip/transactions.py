@@ -79,6 +79,8 @@ class ClientTransaction:
         self.request = request
         self.destination = destination
         self.last_provisional: Response | None = None
+        self.dialog: Dialog | None = None
+        """What a 2xx to our INVITE established; there from the moment the answer arrived."""
         self._endpoint = endpoint
         self._on_provisional = on_provisional
         self._final: asyncio.Future[Response] = endpoint.loop.create_future()
@@ -176,7 +178,7 @@ class ClientTransaction:
     def _acknowledge(self, response: Response) -> None:
         if self._acknowledgement is None:
             if response.status < 300:
-                dialog = Dialog.as_caller(self.request, response, self.destination)
+                dialog = self.dialog = Dialog.as_caller(self.request, response, self.destination)
                 request = dialog.acknowledge(self.request)
                 request.headers.prepend("Via", str(self._endpoint.new_via()))
                 request.headers.set("Max-Forwards", "70")

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import contracts, rate_decks
+from billing import contracts, rate_decks, usage
 from billing.models import Charge, Contract, RateDeck, UnratedCall
 from infra.kit import clock
 from infra.kit.database import Database, Scope
@@ -161,3 +161,9 @@ async def until_somebody_waits(database: Database) -> None:
             if await connection.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
                 return
     raise AssertionError("Nobody came to wait for the lock.")
+
+
+async def rate(database: Database, tenant_id: str, limit: int = 100) -> usage.Batch:
+    """Rate one batch of a tenant's new calls."""
+    async with database.transaction(Scope.platform()) as session:
+        return await usage.rate_batch(session, tenant_id, limit)

@@ -159,12 +159,26 @@ class LeaseWorld:
 
     async def open_what_may_open(self) -> None:
         today = clock.today()
-        for order_id in self.orders:
-            async with self.database.transaction(Scope.platform()) as session:
-                row = (await session.execute(select(Holding).where(Holding.order_id == order_id).limit(1))).scalar_one()
-                paid = await leases.is_order_paid(session, tenant_id=self.tenant_id, order_id=order_id)
-                if paid and row.effective_on <= today and row.opened_on is None:
+        waiting = (
+            select(Holding.order_id)
+            .where(
+                Holding.tenant_id == self.tenant_id,
+                Holding.effective_on <= today,
+                Holding.opened_on.is_(None),
+                ~Holding.lapsed,
+            )
+            .distinct()
+        )
+        async with self.database.transaction(Scope.platform()) as session:
+            for order_id in (await session.execute(waiting)).scalars().all():
+                if await leases.is_order_paid(session, tenant_id=self.tenant_id, order_id=order_id):
                     await leases.open_holdings(session, tenant_id=self.tenant_id, order_id=order_id, on=today)
+
+    async def waiting(self, order_id: str) -> bool:
+        """Whether an order is neither open nor gone."""
+        query = select(Holding).where(Holding.order_id == order_id, Holding.opened_on.is_(None), ~Holding.lapsed)
+        async with self.database.transaction(Scope.platform()) as session:
+            return (await session.execute(query)).first() is not None
 
     async def close_day(self) -> None:
         """What the day has brought reaches provisioning and dunning."""
@@ -173,11 +187,12 @@ class LeaseWorld:
             await dunning.advance(session, self.tenant_id, clock.today())
 
     async def live_to(self, until: str) -> None:
-        """Live from tomorrow to the end of a day, without doing anything."""
+        """Live from tomorrow to the end of a day without doing anything; of the days between only the 1sts matter."""
         day, last = clock.today() + timedelta(days=1), date.fromisoformat(until)
         while day <= last:
-            await self.begin(day)
-            await self.close_day()
+            if day.day == 1 or day == last:
+                await self.begin(day)
+                await self.close_day()
             day += timedelta(days=1)
 
     async def invoices(self, reason: str | None = None, *, void: bool | None = None) -> list[Invoice]:

@@ -1,4 +1,4 @@
-"""One system for all live tests of a test process: against the simulator, or with `--switch freeswitch` the real one."""
+"""One system for all live tests of a test process: on simulated nodes, or with `--switch freeswitch` on real ones."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.live.customers import Office
 from tests.live.system import LOOPBACK, LiveSystem, Switch
 
 SWITCH_OPTION = "--switch"
+REAL_SWITCH = "real_switch"
 SWITCHES: tuple[Switch, ...] = ("simulator", "freeswitch")
 
 
@@ -23,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(SWITCH_OPTION, choices=SWITCHES, default="simulator", help="which switch tests/live runs against")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker of this folder."""
+    config.addinivalue_line("markers", f"{REAL_SWITCH}: only a real FreeSWITCH can show it (make live)")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the suite together, so that one system serves it; skip what only a real FreeSWITCH can show."""
     chosen = _chosen(config)
@@ -30,13 +37,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "tests/live/" not in item.path.as_posix():
             continue
         item.add_marker(pytest.mark.xdist_group("live"))
-        if chosen == "simulator" and item.get_closest_marker("real_switch") is not None:
+        if chosen == "simulator" and item.get_closest_marker(REAL_SWITCH) is not None:
             item.add_marker(pytest.mark.skip(reason="needs a real FreeSWITCH: make live"))
 
 
 def _chosen(config: pytest.Config) -> Switch:
     """The option is unknown where pytest was not started for this folder; then it is the simulator."""
-    return config.getoption(SWITCH_OPTION, default="simulator")
+    return "freeswitch" if config.getoption(SWITCH_OPTION, default=SWITCHES[0]) == "freeswitch" else "simulator"
 
 
 @pytest.fixture(scope="session")

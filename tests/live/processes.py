@@ -36,7 +36,7 @@ class ProcessOfTest:
             return
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - the commands are the suite's own
                 list(self.command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

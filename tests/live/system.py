@@ -9,8 +9,9 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ FREESWITCH_PREFIX_VARIABLE = "SEATLINE_FREESWITCH"
 LOOPBACK = "127.0.0.1"
 COMMAND_LIMIT_SECONDS = 60.0
 READY_LIMIT_SECONDS = 60.0
+HTTP_LIMIT_SECONDS = 10.0
 NODE_SILENCE_SECONDS = 3.0
 GATEWAY = "carrier"
 RTP_PORTS_A_NODE = 400
@@ -167,7 +169,7 @@ class LiveSystem:
 
     def seatline(self, *arguments: str) -> str:
         """Run a command of the product to its end and return what it printed."""
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - our own command
             [sys.executable, "-m", "infra.app.cli", *arguments],
             env=self.environment,
             capture_output=True,
@@ -196,7 +198,7 @@ class LiveSystem:
             def answers() -> bool:
                 self.api.check()
                 try:
-                    return http.get("/schema/openapi.json").status_code == httpx.codes.OK
+                    return http.get("/schema/openapi.json").is_success
                 except httpx.TransportError:
                     return False
 
@@ -229,11 +231,12 @@ class LiveSystem:
             made = http.post("/v1/clients", json={"name": role, "role": role}).raise_for_status().json()
             return made["client_id"], made["client_secret"]
 
-    def _signed_in(self, client: tuple[str, str]) -> httpx.Client:
-        http = httpx.Client(base_url=self.url, trust_env=False, timeout=10)
-        answer = http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client)
-        http.headers["authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
-        return http
+    @contextmanager
+    def _signed_in(self, client: tuple[str, str]) -> Generator[httpx.Client]:
+        with httpx.Client(base_url=self.url, trust_env=False, timeout=HTTP_LIMIT_SECONDS) as http:
+            answer = http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client)
+            http.headers["authorization"] = f"Bearer {answer.raise_for_status().json()['access_token']}"
+            yield http
 
     def _furnish(self) -> None:
         """Two nodes, one carrier and a default rate deck."""

@@ -166,6 +166,22 @@ async def test_a_tenant_that_changed_again_ends_the_check_quietly(
     assert await _stored(database) == []
 
 
+async def test_a_tenant_that_is_moved_meanwhile_is_expected_on_its_new_node(
+    database: Database, runtime: Runtime, tenant: Tenant
+) -> None:
+    class Moving(Scripted):
+        async def wait(self, seconds: float) -> None:
+            await super().wait(seconds)
+            async with database.transaction(Scope.platform()) as session:
+                await placements.move(session, tenant.tenant_id, "fs-2", reason="node_lost")
+
+    rows = await _check(runtime, tenant, 1, Moving({"fs-1": [GONE, REFUSED], "fs-2": [ACCEPTED]}))
+    assert {name: (row.expected, row.is_alarm) for name, row in rows.items()} == {
+        "fs-1": ("refused", False),
+        "fs-2": ("accepted", False),
+    }
+
+
 async def test_a_check_that_runs_twice_keeps_one_row_a_node(
     database: Database, runtime: Runtime, tenant: Tenant
 ) -> None:

@@ -55,6 +55,7 @@ def test_a_recorded_gateway_leg_is_read() -> None:
     record = parsed(recorded)
     assert record.leg_id == "328c35b7-0ba9-47a1-af95-7566e4ce4552"
     assert record.other_leg_id == "d614b0fb-64e3-48c7-b9f5-ba2cd5e9450c"
+    assert record.started_at == at("2026-11-21T20:55:05.688599+00:00")
     assert record.answered_at == at("2026-11-21T20:55:06.527661+00:00")
     assert (record.caller, record.destination, record.gateway) == ("2001", "8613800138000", "carrier")
     assert record.billable_milliseconds == int(recorded["variables"]["billmsec"])

@@ -69,6 +69,23 @@ async def test_a_suspension_holds_from_its_commit_for_every_kind_of_lookup(excha
     assert f'value="{renter.tenant_id}"' in await exchange.look_up(renter, "1001", INVITE)
 
 
+async def test_a_suspension_holds_while_lookups_pour_in(exchange: Exchange) -> None:
+    renter = await exchange.add_tenant()
+    suspended = asyncio.Event()
+
+    async def pour() -> None:
+        while not suspended.is_set():
+            await exchange.look_up(renter, "1001", REGISTER)
+
+    pouring = [asyncio.create_task(pour()) for _ in range(20)]
+    await exchange.look_up(renter, "1001", REGISTER)
+    await exchange.suspend(renter)
+    asked_after = await asyncio.gather(*(exchange.look_up(renter, "1001", REGISTER) for _ in range(40)))
+    suspended.set()
+    await asyncio.gather(*pouring)
+    assert all(NOT_FOUND in document for document in asked_after)
+
+
 async def test_a_closed_seat_is_not_found(exchange: Exchange) -> None:
     renter = await exchange.add_tenant()
     async with exchange.api.database.transaction(Scope.platform()) as session:

@@ -113,7 +113,7 @@ class Company:
     async def server(self) -> tuple[str, int]:
         """The node that serves it now, as the hand-out names it."""
         seat = await self.operator.get(f"/v1/seats/{self.seats[0]['seat_id']}")
-        first = seat["servers"][0]
+        first = seat["sip"]["servers"][0]
         return first["host"], first["port"]
 
     async def plug_in_phones(self) -> None:

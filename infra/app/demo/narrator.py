@@ -19,10 +19,9 @@ class ExpectationFailed(Exception):
 class Narrator:
     """Tells what happens, and keeps what the summary needs."""
 
-    def __init__(self, *, log: Path | None = None) -> None:
+    def __init__(self) -> None:
         self._console = Console(highlight=False, soft_wrap=True)
         self._began = time.monotonic()
-        self._log = log
         self._facts: list[tuple[str, str]] = []
         self._files: list[tuple[str, Path]] = []
 
@@ -53,10 +52,10 @@ class Narrator:
         table = Table(title="What happened", show_header=False, title_justify="left")
         for name, value in self._facts:
             table.add_row(name, value)
-        for name, path in self._files:
-            table.add_row(name, str(path))
         table.add_row("real time", f"{self.elapsed_seconds:.1f} s")
         self._console.print(table)
+        for name, path in self._files:
+            self._console.print(f"{name}: {path}", markup=False)
 
     def expect(self, condition: bool, what: str) -> None:
         """Tell what was found, or stop the story where it is not so."""

@@ -15,7 +15,7 @@ from switch.sip.policy import Policy, answers
 from switch.sip.transactions import Timers
 from tests.switch.simulator.office import DOMAIN, PASSWORD, Office, write_configuration
 
-FAST = Timers(t1_seconds=0.1, t2_seconds=0.4, t4_seconds=0.5)
+TIMERS = Timers()
 
 
 @dataclass
@@ -35,7 +35,7 @@ class World:
             server=self.node.sip_address("internal"),
             password=password,
             policy=policy or answers(),
-            timers=FAST,
+            timers=TIMERS,
         )
         self.phones.append(phone)
         return phone
@@ -61,11 +61,11 @@ async def office() -> AsyncGenerator[Office]:
 @pytest.fixture
 async def world(office: Office, tmp_path: Path) -> AsyncGenerator[World]:
     """A node that runs."""
-    carrier = Carrier("127.0.0.1", policy=answers(), timers=FAST)
+    carrier = Carrier("127.0.0.1", policy=answers(), timers=TIMERS)
     await carrier.start()
     host, port = carrier.address
     write_configuration(tmp_path / "node", office=office.url, carrier=f"{host}:{port}")
-    node = SimulatedNode.from_configuration(tmp_path / "node", timers=FAST)
+    node = SimulatedNode.from_configuration(tmp_path / "node", timers=TIMERS)
     await node.start()
     world = World(office, carrier, node)
     yield world

@@ -58,7 +58,7 @@ class Office:
 
     async def open(self) -> None:
         """Listen."""
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=2_000)
 
     async def close(self) -> None:
         """Listen no more."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from switch.simulator.call_record import render_call_record
+from switch.simulator.call_record import render_call_record, time_variables
 from switch.simulator.channel import CallerProfile, Channel, Times
 from switch.simulator.events import NodeIdentity
 from switch.simulator.record_delivery import RecordDelivery
@@ -40,6 +40,8 @@ def ended_channel() -> Channel:
     channel.times = Times(created=1_795_294_505_000_000, answered=1_795_294_506_999_900, bridged=1_795_294_506_999_900)
     channel.set("seatline_leg", "caller")
     channel.mark_ended("NORMAL_CLEARING", at=1_795_294_507_100_100)
+    channel.enter_hangup()
+    channel.variables.update(time_variables(channel))
     return channel
 
 

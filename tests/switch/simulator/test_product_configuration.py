@@ -15,7 +15,7 @@ from switch.node_configuration import Gateway, NodeConfiguration, write_node_con
 from switch.simulator.node import SimulatedNode
 from switch.sip.carrier import Carrier
 from switch.sip.phone import Phone
-from tests.switch.simulator.conftest import FAST
+from tests.switch.simulator.conftest import TIMERS
 from tests.switch.simulator.office import DOMAIN, ESL_PASSWORD, SECRET
 
 
@@ -46,7 +46,7 @@ async def node(tmp_path: Path) -> AsyncGenerator[SimulatedNode]:
         record_retries=0,
     )
     write_node_configuration(configuration, tmp_path / "node")
-    node = SimulatedNode.from_configuration(tmp_path / "node", timers=FAST)
+    node = SimulatedNode.from_configuration(tmp_path / "node", timers=TIMERS)
     await node.start()
     yield node
     await node.stop()
@@ -60,14 +60,14 @@ async def test_it_answers_on_its_event_socket_under_its_own_name(node: Simulated
 
 
 async def test_nobody_gets_in_while_the_api_is_away(node: SimulatedNode) -> None:
-    phone = Phone("1001", DOMAIN, server=node.sip_address(), password=SECRET, timers=FAST)
+    phone = Phone("1001", DOMAIN, server=node.sip_address(), password=SECRET, timers=TIMERS)
     assert await phone.register() == 403
     assert (await phone.call("110")).status == 403
     phone.vanish()
 
 
 async def test_a_call_without_a_dialplan_is_refused_and_its_record_is_kept(node: SimulatedNode, tmp_path: Path) -> None:
-    carrier = Carrier("127.0.0.1", timers=FAST)
+    carrier = Carrier("127.0.0.1", timers=TIMERS)
     call = await carrier.call("1001", switch=node.sip_address("external"), caller_number="13900139000")
     assert call.status == 404
     assert await node.core.wait_empty(5)
@@ -77,7 +77,7 @@ async def test_a_call_without_a_dialplan_is_refused_and_its_record_is_kept(node:
 
 
 async def test_registering_is_not_possible_on_the_carriers_side(node: SimulatedNode) -> None:
-    phone = Phone("1001", DOMAIN, server=node.sip_address("external"), password=SECRET, timers=FAST)
+    phone = Phone("1001", DOMAIN, server=node.sip_address("external"), password=SECRET, timers=TIMERS)
     assert await phone.register() == 403
     phone.vanish()
 

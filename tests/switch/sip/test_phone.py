@@ -9,6 +9,7 @@ import pytest
 
 from switch.sip import policy
 from switch.sip.carrier import Carrier
+from switch.sip.dialog import Dialog
 from switch.sip.digest import Challenge, Credentials, a1_hash, verify
 from switch.sip.endpoint import SipEndpoint
 from switch.sip.errors import AuthenticationImpossible, CallRefused, SipTimeout, WaitExceeded
@@ -322,3 +323,25 @@ def test_an_answer_takes_a_codec_of_the_offer() -> None:
     assert answer == Audio("127.0.0.1", 5000, ("0", "101"))
     held = Audio("127.0.0.1", 4000, ("8",), "sendonly")
     assert Audio.parse(describe("127.0.0.1", 5000, session_id=2, answer_to=held)).direction == "recvonly"
+
+
+async def test_a_goodbye_right_behind_the_answer_ends_the_call() -> None:
+    """A switch may answer and hang up in one breath: both datagrams are there before the caller's task wakes."""
+
+    def answer_and_leave(transaction: ServerTransaction) -> None:
+        if transaction.request.method != "INVITE":
+            transaction.respond(200)
+            return
+        offer = Audio.parse(transaction.request.body)
+        contact = [("Contact", f"<sip:there@{endpoint.address[0]}:{endpoint.address[1]}>")]
+        body = describe(*endpoint.address, session_id=1, version=1, answer_to=offer)
+        transaction.respond(200, headers=contact, content_type="application/sdp", body=body)
+        dialog = Dialog.as_called(transaction.request, transaction.to_tag, transaction.source)
+        endpoint.send(dialog.create_request("BYE"), dialog.destination)
+
+    endpoint = await SipEndpoint.open("127.0.0.1", on_request=answer_and_leave, timers=QUICK)
+    phone = phone_at(endpoint.address)
+    call = await phone.call("1002")
+    assert await call.wait_ended(2) == "them"
+    phone.vanish()
+    endpoint.close()

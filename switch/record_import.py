@@ -1,0 +1,167 @@
+"""Brings call records home from a node's disk: those it could not deliver, which FreeSWITCH never reads again.
+
+A file is removed only after the commit that stored its record, or set it aside, so a crash in between repeats it and
+changes nothing. The folder of all records is swept the same way: what has arrived is known and goes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import psycopg
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit import clock, logs
+from infra.kit.database import Database, Scope
+from infra.kit.problems import InvalidInput, Unavailable
+from switch import cdr, cdr_parsing
+from switch.cdr import Delivery, Outcome
+from switch.cdr_parsing import RecordUnreadable
+from switch.direct_connections import PlainConnection
+
+FILE_PATTERN = "*.cdr.json"
+"""As mod_json_cdr names them: `UUID.cdr.json`."""
+
+TOO_LARGE_SUFFIX = ".too-large"
+BATCH_LIMIT_FILES = 64
+UNFINISHED_LIMIT_SECONDS = 60.0
+"""A file that cannot be read may still be written; once it has lain still for so long it is set aside."""
+
+UNKNOWN_NODE = "unknown"
+
+log = logs.get(__name__)
+
+
+@dataclass(slots=True)
+class Imported:
+    """What became of the files: records stored now, known already, set aside in the database, and files left.
+
+    `unfinished` may still be written, `too_large` were renamed: somebody must look at them.
+    """
+
+    stored: int = 0
+    known: int = 0
+    set_aside: int = 0
+    unfinished: int = 0
+    too_large: int = 0
+
+
+class _Origin(msgspec.Struct):
+    switchname: str = UNKNOWN_NODE
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file with its bytes, and either its record or what is wrong with it."""
+
+    path: Path
+    body: bytes = field(repr=False)
+    node: str
+    record: cdr_parsing.Record | None
+    problem: str
+
+
+async def import_directory(database: Database, directory: Path, *, file_limit_bytes: int) -> Imported:
+    """Store every record below a directory once and remove its file; may be repeated and run beside itself.
+
+    What cannot be read, or belongs to no tenant, is set aside in the database as it came (`set-aside-records`).
+    Raises `InvalidInput` when there is no such directory, `Unavailable` when the database is away: what is not stored
+    stays.
+    """
+    paths = _files_below(directory)
+    done = Imported()
+    for first in range(0, len(paths), BATCH_LIMIT_FILES):
+        files = list(_read(paths[first : first + BATCH_LIMIT_FILES], file_limit_bytes, done))
+        try:
+            await _store(database, files, done)
+        except psycopg.OperationalError as error:
+            raise Unavailable("The database does not answer; the files that are left were not stored.") from error
+    log.info("call_records.imported", directory=str(directory), **asdict(done))
+    return done
+
+
+def _files_below(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        raise InvalidInput(f"{directory} is not a directory; name a node's spool.", field="directory")
+    return sorted(directory.rglob(FILE_PATTERN))
+
+
+def _read(paths: Sequence[Path], limit_bytes: int, done: Imported) -> Iterator[_File]:
+    now = clock.now()
+    for path in paths:
+        try:
+            state = path.stat()
+            if state.st_size > limit_bytes:
+                path.rename(path.with_name(path.name + TOO_LARGE_SUFFIX))
+                done.too_large += 1
+                log.warning("call_record.too_large", file=str(path), size_bytes=state.st_size)
+                continue
+            body = path.read_bytes()
+        except FileNotFoundError:
+            continue  # another import has taken it
+        file = _parse(path, body, now)
+        if file.record is None and time.time() - state.st_mtime < UNFINISHED_LIMIT_SECONDS:
+            done.unfinished += 1
+            continue
+        yield file
+
+
+def _parse(path: Path, body: bytes, now: datetime) -> _File:
+    try:
+        node = msgspec.json.decode(cdr_parsing.plain_body(body), type=_Origin).switchname
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        node = UNKNOWN_NODE
+    try:
+        return _File(path, body, node, cdr_parsing.parse(body, now=now), "")
+    except RecordUnreadable as error:
+        return _File(path, body, node, None, str(error))
+
+
+async def _store(database: Database, files: Sequence[_File], done: Imported) -> None:
+    """One transaction for a group; where the database refuses it, one by one, so that none fails the others."""
+    if not files:
+        return
+    counted = Imported()
+    try:
+        async with database.transaction(Scope.platform()) as session:
+            await _store_in(session, files, counted)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        if len(files) > 1:
+            for file in files:
+                await _store(database, [file], done)
+            return
+        refused = f"The database refuses the record ({error.sqlstate})."
+        async with database.transaction(Scope.platform()) as session:
+            await cdr.set_aside(session, files[0].node, files[0].body, refused)
+        counted = Imported(set_aside=1)
+    done.stored += counted.stored
+    done.known += counted.known
+    done.set_aside += counted.set_aside
+    for file in files:
+        file.path.unlink(missing_ok=True)
+
+
+async def _store_in(session: AsyncSession, files: Sequence[_File], counted: Imported) -> None:
+    received_at = clock.now()
+    readable = [(file, file.record) for file in files if file.record is not None]
+    unreadable = [(file, file.problem) for file in files if file.record is None]
+    if readable:
+        raw = await (await session.connection()).get_raw_connection()
+        deliveries = [Delivery(record, file.node, received_at, file.body, None) for file, record in readable]
+        outcomes = await cdr.store(cast("PlainConnection", raw.driver_connection), deliveries)
+        for (file, record), outcome in zip(readable, outcomes, strict=True):
+            if outcome is Outcome.STORED:
+                counted.stored += 1
+            elif outcome is Outcome.KNOWN:
+                counted.known += 1
+            else:
+                unreadable.append((file, f"seatline_tenant: there is no tenant {record.tenant_id}."))
+    for file, problem in unreadable:
+        await cdr.set_aside(session, file.node, file.body, problem)
+        counted.set_aside += 1
