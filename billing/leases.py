@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -73,6 +73,8 @@ async def order_holdings(
         raise ValueError(f"quantity is {quantity}; expected 1 to {MAXIMUM_QUANTITY}")
     contract = await get_contract(session, tenant_id, contract_id, for_update=True)
     check_orderable(contract, effective_on)
+    if opening and effective_on != contract.opens_on:
+        raise ValueError(f"an opening on {effective_on}; expected the contract's own day, {contract.opens_on}")
     first = await _next_number(session, contract, item)
     numbers = list(range(first, first + quantity))
     await session.execute(
@@ -321,7 +323,7 @@ async def _open(session: AsyncSession, contract: Contract, rows: Sequence[Holdin
 
 async def _note_lapsed_contract(session: AsyncSession, contract: Contract, today: date) -> None:
     """A contract whose opening was never paid has lapsed with its last order."""
-    if contract.state != "signed" or contract.opens_on + timedelta(days=1) > today:
+    if contract.state != "signed" or contract.opens_on >= today:
         return
     left = await session.scalar(
         select(func.count()).where(

@@ -141,15 +141,10 @@ async def invoices_by_id(
 
 
 async def _waiting(session: AsyncSession, contract: Contract, ordered: Sequence[Holding]) -> list[Holding]:
-    """Those that are neither open nor paid: not charged yet, or on an unpaid invoice."""
+    """Those that are neither open nor paid: not charged yet, free of charge until now, or on an unpaid invoice."""
     rows = [row for row in ordered if not row.lapsed and row.opened_on is None]
     known = await invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows})
-    return [
-        row
-        for row in rows
-        if row.invoiced_on is None
-        or (row.order_invoice_id is not None and not ledger.is_settled(known[row.order_invoice_id]))
-    ]
+    return [row for row in rows if row.order_invoice_id is None or not ledger.is_settled(known[row.order_invoice_id])]
 
 
 def _is_charged_besides(rows: Sequence[Holding], waiting: Sequence[Holding]) -> bool:

@@ -65,33 +65,7 @@ async def place_order(session: AsyncSession, *, tenant_id: str, request: OrderRe
     contract = await contracts.get_contract(session, tenant_id, request.contract_id, for_update=True)
     await _check_standing(session, tenant_id, request.kind)
     contracts.check_orderable(contract, request.effective_on)
-    is_opening = request.kind == "add" and request.effective_on == contract.opens_on
-    ordered_on = clock.today()
-    notice_days = contracts.terms_of(contract).change_notice_days
-    check_notice(
-        ordered_on,
-        request.effective_on,
-        notice_days,
-        opening=is_opening,
-        waived=request.notice_waived_by is not None,
-    )
-    needed = needs_waiver(ordered_on, request.effective_on, notice_days, opening=is_opening)
-    now = clock.now()
-    order = SeatOrder(
-        tenant_id=tenant_id,
-        order_id=new_id("ord"),
-        contract_id=contract.contract_id,
-        kind="opening" if is_opening else request.kind,
-        item=request.item,
-        quantity=0,
-        seat_ids=[],
-        ordered_on=ordered_on,
-        effective_on=request.effective_on,
-        state="awaiting_payment" if request.kind == "add" else "scheduled",
-        notice_waived_by=request.notice_waived_by if needed else None,
-        created_at=now,
-        changed_at=now,
-    )
+    order = _unfilled_order(contract, request)
     if request.kind == "add":
         await _add(session, contract, order, _wanted_quantity(request))
     else:
@@ -109,6 +83,31 @@ async def place_order(session: AsyncSession, *, tenant_id: str, request: OrderRe
     )
     await wake(session, tenant_id)
     return order
+
+
+def _unfilled_order(contract: Contract, request: OrderRequest) -> SeatOrder:
+    """The order without its seats yet; refused where the notice is too short."""
+    is_opening = request.kind == "add" and request.effective_on == contract.opens_on
+    today, now = clock.today(), clock.now()
+    notice_days = contracts.terms_of(contract).change_notice_days
+    is_waived = request.notice_waived_by is not None
+    check_notice(today, request.effective_on, notice_days, opening=is_opening, waived=is_waived)
+    needed = needs_waiver(today, request.effective_on, notice_days, opening=is_opening)
+    return SeatOrder(
+        tenant_id=contract.tenant_id,
+        order_id=new_id("ord"),
+        contract_id=contract.contract_id,
+        kind="opening" if is_opening else request.kind,
+        item=request.item,
+        quantity=0,
+        seat_ids=[],
+        ordered_on=today,
+        effective_on=request.effective_on,
+        state="awaiting_payment" if request.kind == "add" else "scheduled",
+        notice_waived_by=request.notice_waived_by if needed else None,
+        created_at=now,
+        changed_at=now,
+    )
 
 
 async def wake(session: AsyncSession, tenant_id: str) -> None:

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import jobs, logs
 from infra.kit.database import Scope
@@ -55,7 +54,7 @@ async def reconcile_tenant(
     async with runtime.database.transaction(Scope.platform()) as session:
         arguments = {"tenant_id": tenant_id, "generation": generation}
         if tenant.standing != "active":
-            await _defer_later(session, CLEAR_TENANT, CLEAR_AGAIN_AFTER_SECONDS, **arguments)
+            await jobs.defer(session, CLEAR_TENANT, after_seconds=CLEAR_AGAIN_AFTER_SECONDS, **arguments)
         await jobs.defer(session, CHECK_CANARY, lock=f"canary:{tenant_id}", **arguments)
     if unreached is not None:
         raise unreached
@@ -116,12 +115,3 @@ async def clear_returned_node(runtime: Runtime, name: str, *, control: NodeContr
         outcome = await told.clear_tenant(node, TenantService(tenant_id, domain))
         if not outcome.is_done:
             raise NodesNotReached(f"The tenant {tenant_id} was not cleared for certain from {name}.")
-
-
-async def _defer_later(session: AsyncSession, name: str, seconds: int, **arguments: str | int) -> None:
-    """Enqueue a task, in the transaction of `session`, that starts no earlier than `seconds` from now."""
-    raw = await (await session.connection()).get_raw_connection()
-    task = jobs.app.configure_task(
-        name, allow_unknown=True, schedule_in={"seconds": seconds}, connection=raw.driver_connection
-    )
-    await task.defer_async(**arguments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from infra.kit.http import View
-from infra.kit.pages import Page
 from switch.models import CallRecord, SetAsideRecord
 
 
@@ -43,9 +42,11 @@ class SetAsideRecordView(View):
     resolved_at: datetime | None
 
 
-class SetAsidePage(Page[SetAsideRecordView]):
+class SetAsidePage(View):
     """A page of records, and how many wait to be looked at altogether."""
 
+    items: list[SetAsideRecordView]
+    next: str | None
     unresolved: int
 
 

@@ -69,13 +69,17 @@ def task(name: str) -> Callable[[Task[P]], Task[P]]:
     return register
 
 
-async def defer(session: AsyncSession, name: str, *, lock: str | None = None, **arguments: Any) -> None:
-    """Enqueue a task by name in the transaction of `session`; tasks with the same `lock` run one after another."""
-    connection = await session.connection()
-    raw = await connection.get_raw_connection()
-    await app.configure_task(name, allow_unknown=True, lock=lock, connection=raw.driver_connection).defer_async(
-        **arguments
-    )
+async def defer(
+    session: AsyncSession, name: str, *, lock: str | None = None, after_seconds: int = 0, **arguments: Any
+) -> None:
+    """Enqueue a task by name in the transaction of `session`, to start no earlier than `after_seconds` from now.
+
+    Tasks with the same `lock` run one after another.
+    """
+    raw = await (await session.connection()).get_raw_connection()
+    wait = {"schedule_in": {"seconds": after_seconds}} if after_seconds else {}
+    task = app.configure_task(name, allow_unknown=True, lock=lock, connection=raw.driver_connection, **wait)
+    await task.defer_async(**arguments)
 
 
 async def rescue_stalled(worker_app: App) -> int:

@@ -7,8 +7,11 @@ from datetime import date
 import pytest
 from sqlalchemy import select
 
+from billing import invoice_runs
 from billing import jobs as billing_jobs
-from billing.models import Suspension
+from billing.errors import ContractNotOpen
+from billing.models import Suspension, UnratedCall
+from billing.rules.months import Month
 from infra.kit import clock
 from infra.kit.database import Database, Scope
 from infra.kit.settings import Settings
@@ -144,3 +147,30 @@ async def test_late_calls_of_an_ended_contract_go_on_a_supplementary_invoice(wor
         "7.13", "2026-05", "2026-06-01", "2026-06-10",
     )  # fmt: skip
     assert (await world.contract()).billed_through == date(2026, 5, 1)
+
+
+async def test_an_opening_that_is_never_paid_lapses_with_its_contract(world: LeaseWorld) -> None:
+    await world.sign("hosted", "2026-03-02")
+    await world.order(1, "2026-03-02")
+    await world.live_to("2026-02-26")
+    await world.pay("100.00")
+    await world.live_to("2026-04-01")
+    [opening] = await world.invoices()
+    assert (opening.void_reason, str(opening.paid)) == ("not paid by the end of its month", "0.00")
+    assert (await world.contract()).state == "lapsed"
+    assert str((await world.balance()).credit) == "100.00"
+    with pytest.raises(ContractNotOpen):
+        await world.order(1, "2026-04-10")
+
+
+async def test_calls_without_a_price_are_counted_by_the_run(world: LeaseWorld) -> None:
+    await _opened(world)
+    async with world.database.transaction(Scope.platform()) as session:
+        session.add(
+            UnratedCall(
+                tenant_id=world.tenant_id, month=date(2026, 4, 1), leg_id="leg", reason="no_deck", seen_at=clock.now()
+            )
+        )
+    clock.travel_to(morning(date(2026, 5, 1)))
+    run = await invoice_runs.run_month(world.runtime, Month(2026, 5))
+    assert (run.issued, run.without_lines, run.unrated_calls) == (1, 0, 1)

@@ -22,6 +22,7 @@ OPENING_LIMIT_SECONDS = 20.0
 RECORD_LIMIT_SECONDS = 15.0
 CHARGE_LIMIT_SECONDS = 30.0
 REGISTRATION_SECONDS = 300
+PATIENT_GRACE_DAYS = 300
 UNAUTHORIZED = 401
 
 _numbers = itertools.count(1)
@@ -211,10 +212,11 @@ class Office:
         self._phones.append(phone)
         return phone
 
-    async def customer(self, *, seats: int = 2) -> Customer:
+    async def customer(self, *, seats: int = 2, grace_days: int = PATIENT_GRACE_DAYS) -> Customer:
         """A new tenant that has signed, ordered for today and paid: its seats are open.
 
-        Its public number, which calls out show, rings at the first seat.
+        Its public number, which calls out show, rings at the first seat. `grace_days`: how long it may be overdue; by
+        default longer than any test travels.
         """
         index = next(_numbers)
         domain = f"customer-{index}.example.com"
@@ -222,7 +224,12 @@ class Office:
         tenant_id = tenant["tenant_id"]
         today = clock.today().isoformat()
         contract = await self.operator.post(
-            "/v1/contracts", tenant_id=tenant_id, title="Seats", preset="hosted", terms={}, opens_on=today
+            "/v1/contracts",
+            tenant_id=tenant_id,
+            title="Seats",
+            preset="hosted",
+            terms={"grace_days": grace_days},
+            opens_on=today,
         )
         order = await self.operator.post(
             "/v1/seat-orders",

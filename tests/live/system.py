@@ -128,7 +128,10 @@ class LiveSystem:
     def environment(self) -> dict[str, str]:
         """The environment of every process."""
         inherited: Mapping[str, str] = {
-            name: value for name, value in os.environ.items() if not name.startswith("SEATLINE_")
+            name: value
+            for name, value in os.environ.items()
+            # Many processes start from the same code: they may keep what they compile.
+            if not name.startswith("SEATLINE_") and name != "PYTHONDONTWRITEBYTECODE"
         }
         return {
             **inherited,

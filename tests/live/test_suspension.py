@@ -81,7 +81,7 @@ async def test_the_canary_says_how_soon_a_suspension_took_effect(office: Office)
 
 
 async def test_who_does_not_pay_is_suspended_and_whoever_pays_is_back(office: Office, carrier: Carrier) -> None:
-    customer = await office.customer(seats=1)
+    customer = await office.customer(seats=1, grace_days=15)
     caller = await customer.seats[0].registered()
     try:
         await falls_behind(office, customer)

@@ -9,11 +9,12 @@ import time
 import httpx
 import psycopg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from infra.app import asgi
 from infra.kit.database import Database, Scope
-from switch import gateways, phone_numbers
+from switch import gateways, node_api, phone_numbers
 from tests.api import Api
 from tests.switch.exchange import (
     INVITE,
@@ -179,6 +180,25 @@ async def test_while_the_database_is_away_nodes_get_503_soon(exchange: Exchange)
         answers = await asyncio.gather(*(http.post(path, content=body) for path, body in bodies.items()))
     assert [(answer.status_code, "retry-after" in answer.headers) for answer in answers] == [(503, True)] * 4
     assert time.monotonic() - began < 4
+    await database.close()
+
+
+async def test_a_lookup_that_has_to_wait_for_a_lock_gets_503_and_the_next_one_its_answer(
+    exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_api, "STATEMENT_TIMEOUT_SECONDS", 0.2)
+    renter = await exchange.add_tenant()
+    assert exchange.api.settings.database_url is not None
+    database = Database(exchange.api.settings.database_url, pool_size=1)
+    transport = httpx.ASGITransport(app=asgi.build(exchange.api.settings, database))
+    auth = ("node-1", exchange.secrets["node-1"])
+    body = encoded(lookup_form("1001", renter.domain) | REGISTER)
+    async with httpx.AsyncClient(transport=transport, base_url="http://seatline.test", auth=auth) as http:
+        async with exchange.api.database.transaction(Scope.platform()) as session:
+            await session.execute(text("SET LOCAL ROLE NONE"))
+            await session.execute(text("LOCK TABLE sip_account IN ACCESS EXCLUSIVE MODE"))
+            assert (await http.post("/switch/directory", content=body)).status_code == 503
+        assert (await http.post("/switch/directory", content=body)).status_code == 200
     await database.close()
 
 

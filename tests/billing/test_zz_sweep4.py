@@ -151,9 +151,8 @@ VOLUME = {"volume": [{"from": 8, "rent": "1800.00"}, {"from": 15, "rent": "1555.
 @pytest.mark.parametrize(
     ("seed", "preset", "terms", "ends_on"),
     [
-        *((seed, "hosted", VOLUME, None) for seed in range(100, 108)),
-        *((seed, "onsite", {"deposit": "300.00", "grace_days": 1}, "2026-06-30") for seed in range(206, 214)),
-        *((seed, "hosted", VOLUME | {"grace_days": 0}, "2026-05-31") for seed in range(300, 304)),
+        *((seed, "onsite", {"deposit": "300.00", "grace_days": 1}, "2026-06-30") for seed in range(213, 218)),
+        *((seed, "hosted", {"grace_days": 3}, None) for seed in range(400, 405)),
         (1, "hosted", VOLUME, None),
         (2, "onsite", {"deposit": "5000.00", "rent_per_circuit": "99.99"}, None),
         (3, "hosted", {"rent_per_circuit": "77.77", "grace_days": 2}, "2026-06-17"),
