@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import select
 
@@ -52,7 +53,7 @@ async def reconcile_tenant(
         except NodesNotReached as failure:
             unreached = failure
     async with runtime.database.transaction(Scope.platform()) as session:
-        arguments = {"tenant_id": tenant_id, "generation": generation}
+        arguments: dict[str, Any] = {"tenant_id": tenant_id, "generation": generation}
         if tenant.standing != "active":
             await jobs.defer(session, CLEAR_TENANT, after_seconds=CLEAR_AGAIN_AFTER_SECONDS, **arguments)
         await jobs.defer(session, CHECK_CANARY, lock=f"canary:{tenant_id}", **arguments)

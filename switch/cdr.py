@@ -100,8 +100,13 @@ class Delivery:
     record: Record
     node: str
     received_at: datetime
-    body: bytes = field(repr=False)
+    deflated_body: bytes = field(repr=False)
     sign_in: NodeSignIn | None
+
+
+def deflated(body: bytes) -> bytes:
+    """A body as it is kept."""
+    return zlib.compress(body, COMPRESSION_LEVEL)
 
 
 async def store(connection: PlainConnection, deliveries: Sequence[Delivery]) -> list[Outcome]:
@@ -114,7 +119,7 @@ async def store(connection: PlainConnection, deliveries: Sequence[Delivery]) -> 
     rows: list[dict[str, Any]] = []
     bodies = bytearray()
     for index in order:
-        body = zlib.compress(deliveries[index].body, COMPRESSION_LEVEL)
+        body = deliveries[index].deflated_body
         rows.append(_row(deliveries[index]) | {"body_begins": len(bodies) + 1, "body_size": len(body)})
         bodies += body
     parameters = {"records": msgspec.json.encode(rows).decode(), "bodies": bytes(bodies), "left": STATE_LEFT}
@@ -184,7 +189,7 @@ async def retry(session: AsyncSession, record_id: str) -> SetAsideRecord:
         raise RecordNotStored(f"The record still cannot be read. {error}") from error
     raw = await (await session.connection()).get_raw_connection()
     connection = cast("PlainConnection", raw.driver_connection)
-    delivery = Delivery(record, aside.node, aside.received_at, aside.body, None)
+    delivery = Delivery(record, aside.node, aside.received_at, deflated(aside.body), None)
     if (await store(connection, [delivery]))[0] is Outcome.NO_TENANT:
         raise RecordNotStored(f"There is no tenant {record.tenant_id}.")
     aside.resolved_at = now

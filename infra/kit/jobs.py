@@ -77,8 +77,13 @@ async def defer(
     Tasks with the same `lock` run one after another.
     """
     raw = await (await session.connection()).get_raw_connection()
-    wait = {"schedule_in": {"seconds": after_seconds}} if after_seconds else {}
-    task = app.configure_task(name, allow_unknown=True, lock=lock, connection=raw.driver_connection, **wait)
+    task = app.configure_task(
+        name,
+        allow_unknown=True,
+        lock=lock,
+        schedule_in={"seconds": after_seconds},
+        connection=raw.driver_connection,
+    )
     await task.defer_async(**arguments)
 
 

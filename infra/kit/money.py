@@ -23,7 +23,8 @@ def round_half_away(amount: Exact, places: int) -> Decimal:
     """Round to `places` decimals, halves away from zero (contract rules, "Money is exact")."""
     scaled = Fraction(amount) * 10**places
     whole = (2 * abs(scaled.numerator) + scaled.denominator) // (2 * scaled.denominator)
-    return Decimal(whole if scaled >= 0 else -whole).scaleb(-places)
+    # Made from text: arithmetic on a Decimal would round to the context's 28 digits.
+    return Decimal(f"{whole if scaled >= 0 else -whole}E-{places}")
 
 
 def fen(amount: Exact) -> Decimal:

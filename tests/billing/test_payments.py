@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import invoice_runs, leases, ledger, payments
 from billing.contracts import get_contract
@@ -177,6 +178,7 @@ async def test_a_call_rated_during_the_run_is_on_this_invoice_or_left_for_the_ne
         held = await get_contract(session, world.tenant_id, world.contract_id)
         await session.refresh(held, with_for_update={"read": True})
         running = asyncio.create_task(invoice_runs.run_month(world.runtime, Month(2026, 4)))
+        await _somebody_waits_for_us(session)
         assert held.billed_through is None
         session.add(
             Charge(
@@ -187,6 +189,15 @@ async def test_a_call_rated_during_the_run_is_on_this_invoice_or_left_for_the_ne
         )  # fmt: skip
     await running
     assert [str(each.total) for each in await world.invoices("monthly")] == ["4012.34"]
+
+
+async def _somebody_waits_for_us(session: AsyncSession, most_looks: int = 10_000) -> None:
+    """Look until another transaction is blocked by a lock that this one holds."""
+    blocked = text("SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+    for _ in range(most_looks):
+        if await session.scalar(blocked):
+            return
+    raise AssertionError("nobody waits")
 
 
 async def test_one_bad_contract_does_not_stop_the_run(
