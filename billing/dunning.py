@@ -31,6 +31,7 @@ async def advance(session: AsyncSession, tenant_id: str, today: date) -> bool:
         return False
     if tenant.standing == "active":
         await tenants.suspend(session, tenant_id, reason=OVERDUE)
+    if await _lasting(session, tenant_id) is None:
         session.add(
             Suspension(
                 tenant_id=tenant_id,
@@ -92,10 +93,15 @@ async def tenants_to_look_at(session: AsyncSession, today: date) -> Sequence[str
 
 
 async def _restore(session: AsyncSession, tenant: Tenant) -> bool:
-    lasting = select(Suspension).where(Suspension.tenant_id == tenant.tenant_id, Suspension.ended_at.is_(None))
-    suspension = (await session.execute(lasting)).scalar_one_or_none()
+    suspension = await _lasting(session, tenant.tenant_id)
     if suspension is not None:
         suspension.ended_at = clock.now()
     if tenant.standing != "suspended" or tenant.standing_reason != OVERDUE:
         return False
     return await tenants.restore(session, tenant.tenant_id)
+
+
+async def _lasting(session: AsyncSession, tenant_id: str) -> Suspension | None:
+    """The suspension for non-payment that goes on; the tenant's row is locked, so there is at most one."""
+    query = select(Suspension).where(Suspension.tenant_id == tenant_id, Suspension.ended_at.is_(None))
+    return (await session.execute(query)).scalar_one_or_none()

@@ -94,6 +94,18 @@ async def suspend_tenant(
     return tenant_view(await tenants.get(session, tenant_id))
 
 
+@post(
+    "/v1/tenants/{tenant_id:str}/restoration",
+    permission="tenants:write",
+    tags=TAGS,
+    operation_id="LiftSuspension",
+    status_code=HTTP_200_OK,
+)
+async def lift_suspension(tenant_id: FromPath[str], session: NamedDependency[AsyncSession]) -> TenantView:
+    """End a suspension by an operator's decision. The tenant opens seconds later, unless payment is overdue."""
+    return tenant_view(await tenants.lift_decision(session, tenant_id))
+
+
 @post("/v1/clients", permission="clients:write", tags=["Clients"], operation_id="CreateClient")
 async def create_client(
     data: JSONBody[NewClient], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
@@ -206,6 +218,7 @@ ROUTES = [
     list_tenants,
     get_tenant,
     suspend_tenant,
+    lift_suspension,
     create_client,
     list_clients,
     revoke_client,

@@ -28,3 +28,8 @@ def restored(standing: str) -> Standing:
     if standing == "closed":
         raise StandingRefused("The tenant is closed; a new contract opens it again.")
     return "active"
+
+
+def outranks(reason: str, present: str | None) -> bool:
+    """Whether a new reason replaces the present one of a suspended tenant: an operator's decision does."""
+    return reason == "operator_decision" and present != "operator_decision"

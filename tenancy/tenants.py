@@ -17,6 +17,9 @@ from tenancy.models import SipDomain, Tenant
 TENANT_CHANGED = "provisioning.reconcile_tenant"
 """The task that makes the switch agree with a tenant's standing; deferred by name, it lives above this room."""
 
+RECONSIDER_STANDING = "billing.advance_tenant_dunning"
+"""The task that asks a tenant's unpaid invoices whether it is suspended; deferred by name likewise."""
+
 log = logs.get(__name__)
 _DOMAIN = re.compile(r"(?=.{1,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 NAME_LIMIT_CHARACTERS = 200
@@ -84,13 +87,31 @@ async def get(session: AsyncSession, tenant_id: str, *, for_update: bool = False
 async def suspend(session: AsyncSession, tenant_id: str, *, reason: standing.Reason) -> bool:
     """Close the tenant's service from this commit on; what already runs is cleared by the reconciler.
 
-    Returns False when it was suspended already.
+    Returns False when it was suspended already. An operator's decision outranks overdue payment as the reason, so that
+    a payment does not undo it.
     """
     tenant = await get(session, tenant_id, for_update=True)
     if tenant.standing == "suspended":
+        if standing.outranks(reason, tenant.standing_reason):
+            tenant.standing_reason = reason
+            await audit.record(session, tenant_id, "tenant.suspended", tenant_id, reason=reason)
         return False
     await _change(session, tenant, standing.suspended(tenant.standing), reason)
     return True
+
+
+async def lift_decision(session: AsyncSession, tenant_id: str) -> Tenant:
+    """End a suspension by an operator's decision: what is left of it is decided by the unpaid invoices alone.
+
+    The tenant stays shut until they have been looked at, seconds later: nobody overdue slips through in between.
+    """
+    tenant = await get(session, tenant_id, for_update=True)
+    if tenant.standing != "suspended" or tenant.standing_reason != "operator_decision":
+        raise Conflict(f"The tenant {tenant_id} is not suspended by an operator's decision; there is none to lift.")
+    tenant.standing_reason = "payment_overdue"
+    await audit.record(session, tenant_id, "tenant.decision_lifted", tenant_id)
+    await jobs.defer(session, RECONSIDER_STANDING, lock=f"tenant:{tenant_id}", tenant_id=tenant_id)
+    return tenant
 
 
 async def note_decision(session: AsyncSession, tenant_id: str, note: str) -> None:
