@@ -72,7 +72,7 @@ live: $(STAMP)
 	@if [ -z "$$SEATLINE_FREESWITCH" ]; then \
 		echo "make live: set SEATLINE_FREESWITCH to the prefix of an installed FreeSWITCH 1.10 or 1.11," \
 			"such as SEATLINE_FREESWITCH=/opt/freeswitch make live" >&2; exit 2; fi
-	@$(PYTHON) -m pytest tests/live -n 0
+	@$(PYTHON) -m pytest tests/live -n 0 --switch freeswitch
 
 bench: $(STAMP)
 	@mkdir -p build

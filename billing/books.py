@@ -125,13 +125,13 @@ async def _charges(session: AsyncSession, contract: Contract, before: date) -> t
 
 
 async def _usage(session: AsyncSession, contract: Contract, month: Month) -> tuple[rules.Usage, ...]:
-    query = select(func.sum(Charge.amount)).where(
+    query = select(func.sum(Charge.amount), func.count()).where(
         Charge.tenant_id == contract.tenant_id,
         Charge.contract_id == contract.contract_id,
         Charge.billing_month == month.first,
     )
-    total = await session.scalar(query)
-    return () if total is None else (rules.Usage(month.last, "calls", total),)
+    total, count = (await session.execute(query)).one()
+    return () if total is None else (rules.Usage(month.last, "calls", total, records=count),)
 
 
 async def _suspensions(session: AsyncSession, tenant_id: str) -> tuple[Span, ...]:

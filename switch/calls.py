@@ -74,7 +74,8 @@ def read_time(field: str, text: str | None) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        local_date(moment)  # the last hours of the year 9999 have no local day
+    except (ValueError, OverflowError):
         moment = None
     if moment is None or moment.tzinfo is None:
         raise InvalidInput(f"`{field}` is a time such as 2026-07-01T00:00:00+08:00 (RFC 3339).", field=field)

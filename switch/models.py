@@ -118,7 +118,6 @@ class CallRecord(Base):
     __table_args__ = (
         Index(None, "tenant_id", "started_at", "leg_id"),
         Index(None, "started_at", "leg_id"),
-        Index(None, "leg_id"),
         {"postgresql_partition_by": "RANGE (month)"},
     )
 

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import audit, clock, sealing
 from infra.kit.database import PLATFORM
-from infra.kit.ids import new_id
+from infra.kit.ids import is_id, new_id
 from infra.kit.principal import Principal
 from infra.kit.problems import InvalidInput, NotFound, Unauthenticated
 from tenancy.models import AccessToken, Client
@@ -196,7 +196,8 @@ async def token_response(
     """Answer a token request (RFC 6749 section 3.2): status, JSON body, headers."""
     canonical = {name.title(): value for name, value in headers.items()}
     client_id = _client_id_of(form, canonical)
-    client = await session.get(Client, client_id) if client_id else None
+    known = client_id is not None and is_id("cli", client_id)
+    client = await session.get(Client, client_id) if known else None
     server = _Server(client, lifetime_seconds)
     answer = cast("tuple[int, dict[str, Any], dict[str, str]]", server.create_token_response(_Request(form, canonical)))
     if server.issued is not None and client is not None:

@@ -10,6 +10,8 @@ import httpx
 import psycopg
 import pytest
 from sqlalchemy.engine import make_url
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from infra.app import asgi, schema
 from infra.kit import clock, jobs, logs
@@ -19,7 +21,21 @@ from infra.kit.settings import Settings, load
 from tests.api import Api
 
 TEMPLATE = "seatline_template"
+LIVE_TESTS = "tests/live/"
 logs.configure("warning")
+
+
+class Scheduling(LoadScopeScheduling):
+    """Hands out tests one by one, but all of tests/live to one worker: they share a running system."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return LIVE_TESTS if nodeid.startswith(LIVE_TESTS) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Our own way where no other is asked for (`--dist`)."""
+    return Scheduling(config, log) if config.getoption("dist", default=None) == "load" else None
 
 
 def _admin(url: str) -> psycopg.Connection[tuple[object, ...]]:

@@ -38,7 +38,7 @@ def add(collector: LineCollector, terms: Terms, book: Book, month: Month) -> tup
         records = [usage for usage in book.usage if usage.kind == kind and usage.on <= month.last]
         if records:
             total = sum((Fraction(usage.amount) for usage in records), Fraction(0))
-            formula = f"sum of {len(records)} rated amounts"
+            formula = f"sum of {sum(usage.records for usage in records)} rated amounts"
             collector.add(kind, None, Basis("C3, rule 3", formula, total, (("month", str(month)),)))
     for charge in sorted(book.charges, key=lambda each: (each.on, each.kind, each.amount)):
         if charge.on <= month.last:

@@ -112,11 +112,15 @@ class OneOffCharge:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Rated calls or data of one local month or day, four decimals, CNY including tax (C3)."""
+    """Rated calls or data of one local month or day, four decimals, CNY including tax (C3).
+
+    `records`: how many rated records `amount` is the sum of.
+    """
 
     on: date
     kind: Literal["calls", "data"]
     amount: Decimal
+    records: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,11 +42,14 @@ async def keep_house(runtime: jobs.Runtime) -> None:
 
     def make_partitions() -> list[str]:
         engine = blocking_engine(runtime.database.url)
+        made: list[str] = []
         try:
-            with engine.begin() as connection:
-                return partitions.ensure_partitions(connection, clock.today())
+            for table in partitions.PARTITIONED_TABLES:
+                with engine.begin() as connection:
+                    made += partitions.ensure_partitions(connection, clock.today(), (table,))
         finally:
             engine.dispose()
+        return made
 
     created = await asyncio.to_thread(make_partitions)
     if created:

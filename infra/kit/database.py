@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import DATE, Engine, MetaData, Numeric, Text, create_engine, text
 from sqlalchemy.dialects.postgresql import BYTEA, JSONB, TIMESTAMP
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -76,6 +76,11 @@ def is_away(error: BaseException) -> bool:
     if isinstance(error, PoolTimeout | InterfaceError):
         return True
     return isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
+
+
+def is_unstorable(error: DBAPIError) -> bool:
+    """Whether the database refused a value as such (a NUL character, a number or date out of range)."""
+    return isinstance(error, DataError)
 
 
 @asynccontextmanager

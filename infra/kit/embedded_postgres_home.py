@@ -7,6 +7,7 @@ reach is put where it can, below `STORES`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import importlib.metadata
@@ -258,8 +259,11 @@ def databases_below(directory: Path) -> list[Path]:
 
 def homes_in_store() -> list[Home]:
     """Every database that root keeps away from the place it was asked for."""
-    notes = [note for path in STORES if path.is_dir() for note in path.glob("data/*/asked-for")]
-    return [Home(note.parent, Path(note.read_text().strip())) for note in notes]
+    homes: list[Home] = []
+    for note in (note for path in STORES if path.is_dir() for note in path.glob("data/*/asked-for")):
+        with contextlib.suppress(FileNotFoundError):  # another process may be removing it
+            homes.append(Home(note.parent, Path(note.read_text().strip())))
+    return homes
 
 
 def socket_directory(home: Home, account: Account) -> Path:

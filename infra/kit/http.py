@@ -15,10 +15,19 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import logs
-from infra.kit.database import is_away
+from infra.kit.database import is_away, is_unstorable
 from infra.kit.pages import DEFAULT_LIMIT, MAX_LIMIT
 from infra.kit.principal import Principal
-from infra.kit.problems import PROBLEM_MEDIA_TYPE, Forbidden, MalformedRequest, NotFound, Refusal, Unavailable
+from infra.kit.problems import (
+    PROBLEM_MEDIA_TYPE,
+    Forbidden,
+    MalformedRequest,
+    NotFound,
+    Refusal,
+    Unavailable,
+    Unexpected,
+    Unstorable,
+)
 from infra.kit.unit_of_work import SCOPE_KEY, Unit
 
 log = logs.get(__name__)
@@ -132,25 +141,19 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
 
 
 def on_database_error(request: Request[Any, Any, Any], error: DBAPIError) -> Response[bytes]:
-    """A database that went away in the middle of a request: 503; anything else is our fault: 500."""
+    """A database that went away in the middle of a request: 503; a value it cannot keep: 422; else our fault: 500."""
     if is_away(error):
         refusal = Unavailable("The database does not answer; nothing was changed. Try again shortly.")
         return problem_response(refusal, request.url.path)
+    if is_unstorable(error):
+        return problem_response(Unstorable(), request.url.path)
     return on_unexpected(request, error)
-
-
-class Unexpected(Refusal):
-    """A defect of ours; the log has it, the caller gets no internals."""
-
-    code = "internal_error"
-    status = 500
-    title = "Something went wrong on our side"
 
 
 def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """A defect: logged with its trace, answered without internals."""
     log.error("request.failed", path=request.url.path, method=request.method, exc_info=error)
-    return problem_response(Unexpected("The request was not carried out; nothing was changed."), request.url.path)
+    return problem_response(Unexpected(), request.url.path)
 
 
 EXCEPTION_HANDLERS: dict[Any, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from sqlalchemy import text
@@ -23,13 +24,15 @@ def create_default_partitions(connection: Connection) -> None:
         connection.execute(text(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT"))
 
 
-def ensure_partitions(connection: Connection, today: date) -> list[str]:
+def ensure_partitions(connection: Connection, today: date, tables: Sequence[str] = PARTITIONED_TABLES) -> list[str]:
     """Create the partitions of this and the following months; returns the new ones.
 
-    A month of which rows already lie in the default partition keeps them there.
+    A month of which rows already lie in the default partition keeps them there. A new partition locks the default one
+    of its table until the transaction ends: beside other work, give each table a transaction of its own, or the
+    monthly run, which uses them all, and this would wait for each other.
     """
     created: list[str] = []
-    for table in PARTITIONED_TABLES:
+    for table in tables:
         for ahead in range(MONTHS_AHEAD + 1):
             first = month_after(today.replace(day=1), ahead)
             name = f"{table}_{first:%Y_%m}"

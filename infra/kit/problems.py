@@ -106,6 +106,26 @@ class TooLarge(Refusal):
     title = "The body is too large"
 
 
+class Unstorable(InvalidInput):
+    """The database cannot keep a value that came with the request; nothing was changed."""
+
+    code = "value_not_storable"
+
+    def __init__(self) -> None:
+        super().__init__("A text, number or date of the request is beyond what can be kept here.")
+
+
+class Unexpected(Refusal):
+    """A defect of ours; the log has it, the caller gets no internals."""
+
+    code = "internal_error"
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    title = "Something went wrong on our side"
+
+    def __init__(self) -> None:
+        super().__init__("The request was not carried out; nothing was changed.")
+
+
 class Unavailable(Refusal):
     """Something we depend on is away; nothing was changed, try again."""
 

@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.kit import audit, clock, logs
-from infra.kit.database import Database, Scope, enter_scope
+from infra.kit import audit, clock, logs, readable
+from infra.kit.database import Database, Scope, enter_scope, is_unstorable
 from infra.kit.models import IdempotencyRecord
 from infra.kit.principal import Principal
 from infra.kit.problems import (
@@ -29,6 +30,8 @@ from infra.kit.problems import (
     Refusal,
     TooLarge,
     Unavailable,
+    Unexpected,
+    Unstorable,
 )
 from infra.kit.sealing import Seal
 
@@ -102,7 +105,7 @@ def header(scope: AsgiScope, name: bytes) -> str | None:
 async def read_body(scope: AsgiScope, receive: Receive, limit_bytes: int) -> bytes:
     """The whole body; raises `TooLarge` as soon as it is known to be, `MalformedRequest` when it ends early."""
     length = header(scope, b"content-length")
-    if length is not None and length.isdigit() and int(length) > limit_bytes:
+    if length is not None and length.isascii() and length.isdigit() and int(length[:20]) > limit_bytes:
         raise TooLarge(f"The body has {length} bytes; at most {limit_bytes} are taken here.")
     body = bytearray()
     while True:
@@ -160,12 +163,22 @@ class UnitOfWork:
         except OSError:
             log.exception("request.database_away", path=scope["path"])
             answer = problem_answer(Unavailable("The database does not answer; nothing was changed."), scope["path"])
+        except Exception as error:  # COMMIT writes what a handler left to it, and may be refused like any statement
+            answer = problem_answer(self._defect(error, scope), scope["path"])
         await answer.send(send)
+
+    def _defect(self, error: Exception, scope: AsgiScope) -> Refusal:
+        if isinstance(error, DBAPIError) and is_unstorable(error):
+            return Unstorable()
+        log.error("request.failed", path=scope["path"], method=scope["method"], exc_info=error)
+        return Unexpected()
 
     async def _within_transaction(self, scope: AsgiScope, receive: Receive) -> Answer:
         body = await read_body(scope, receive, self._body_limit_bytes)
         async with self._database.transaction(Scope.platform()) as session:
             principal = await self._authenticate(session, header(scope, b"authorization"))
+            readable.check_address(scope["path"], scope["query_string"].decode("latin-1"))
+            readable.check_json(body, header(scope, b"content-type"))
             record = await self._claim_key(session, scope, principal, body)
             if record is not None and record.sealed_response is not None:
                 return self._stored(record)

@@ -193,7 +193,7 @@ async def test_a_call_rated_during_the_run_is_on_this_invoice_or_left_for_the_ne
 
 async def _somebody_waits_for_us(session: AsyncSession, most_looks: int = 10_000) -> None:
     """Look until another transaction is blocked by a lock that this one holds."""
-    blocked = text("SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))")
+    blocked = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))")
     for _ in range(most_looks):
         if await session.scalar(blocked):
             return

@@ -29,15 +29,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", f"{REAL_SWITCH}: only a real FreeSWITCH can show it (make live)")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the suite together, so that one system serves it; skip what only a real FreeSWITCH can show."""
-    chosen = _chosen(config)
+    """Skip what only a real FreeSWITCH can show."""
+    if _chosen(config) == "freeswitch":
+        return
     for item in items:
-        if "tests/live/" not in item.path.as_posix():
-            continue
-        item.add_marker(pytest.mark.xdist_group("live"))
-        if chosen == "simulator" and item.get_closest_marker(REAL_SWITCH) is not None:
+        if item.get_closest_marker(REAL_SWITCH) is not None:
             item.add_marker(pytest.mark.skip(reason="needs a real FreeSWITCH: make live"))
 
 

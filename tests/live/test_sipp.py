@@ -32,7 +32,7 @@ class Sipp:
         self._directory = directory
         self._arguments = [
             "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", LOOPBACK, "-p", str(port), "-m", "1", "-nostdin", "-aa",
-            "-timeout", f"{RUN_LIMIT_SECONDS}s", "-timeout_error", "-trace_err", "-trace_msg", *arguments,
+            "-timeout", f"{RUN_LIMIT_SECONDS}s", "-timeout_error", "-trace_err", *arguments,
         ]  # fmt: skip
         self._process: asyncio.subprocess.Process | None = None
 

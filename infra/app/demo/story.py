@@ -90,7 +90,7 @@ class Story:
             f"The system is running at {self.world.url} (documentation: {self.world.url}/schema).",
             "Get a token: POST /oauth/token, grant_type=client_credentials, HTTP Basic with",
         ]
-        lines += [f"  {each.role:18} {each.client_id}  {each.client_secret}" for each in self.sign_ins]
+        lines += [f"  {each.client_id}  {each.client_secret}  {each.role}" for each in self.sign_ins]
         return [*lines, "End it with: make down"]
 
     async def close(self) -> None:
@@ -119,6 +119,12 @@ class Story:
         self.callers.append(caller)
         await caller.sign_in()
         return caller
+
+    async def _tenant_sign_in(self, company: Company) -> None:
+        made = await company.operator.post(
+            "/v1/clients", name=f"demo {company.domain}", role="tenant_admin", tenant_id=company.tenant_id
+        )
+        self.sign_ins.append(SignIn(f"tenant_admin of {company.name}", made["client_id"], made["client_secret"]))
 
     async def _cluster(self, installation: Installation, operator: Caller) -> None:
         kind = "simulated nodes" if self.world.switch == "simulator" else "FreeSWITCH nodes"
@@ -172,6 +178,7 @@ class Story:
                 extension="1001",
                 is_caller_number=True,
             )
+            await self._tenant_sign_in(company)
             order = await company.order(effective_on=opened_on.isoformat())
             self.say.tell(f"{name} ({preset}): {seats} seats for {opened_on}, order {order['state']}")
 
