@@ -131,7 +131,7 @@ async def _usage(session: AsyncSession, contract: Contract, month: Month) -> tup
         Charge.billing_month == month.first,
     )
     total, count = (await session.execute(query)).one()
-    return () if total is None else (rules.Usage(month.last, "calls", total, records=count),)
+    return () if not count else (rules.Usage(month.last, "calls", total, records=count),)
 
 
 async def _suspensions(session: AsyncSession, tenant_id: str) -> tuple[Span, ...]:

@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
@@ -110,9 +110,22 @@ async def upload(session: AsyncSession, *, name: str, content: bytes, is_default
     return stored
 
 
-async def get(session: AsyncSession, deck_id: str, *, with_content: bool = False) -> RateDeck:
-    """A deck; its content is loaded only when asked for."""
-    query = select(RateDeck).where(RateDeck.deck_id == deck_id)
+def seen_by(query: Select[RateDeck], tenant_id: str | None) -> Select[RateDeck]:
+    """Narrow a query to the decks that a tenant may see: the default one and those of its contracts (None: all).
+
+    The prices of other contracts are the other parties' secret (C26).
+    """
+    if tenant_id is None:
+        return query
+    own = select(Contract.rate_deck_id).where(Contract.tenant_id == tenant_id, Contract.rate_deck_id.is_not(None))
+    return query.where(RateDeck.is_default | RateDeck.deck_id.in_(own))
+
+
+async def get(
+    session: AsyncSession, deck_id: str, *, with_content: bool = False, tenant_id: str | None = None
+) -> RateDeck:
+    """A deck, narrowed to what a tenant may see; its content is loaded only when asked for. Raises `NotFound`."""
+    query = seen_by(select(RateDeck).where(RateDeck.deck_id == deck_id), tenant_id)
     if not with_content:
         query = query.options(defer(RateDeck.content, raiseload=True))
     deck = (await session.execute(query)).scalar_one_or_none()

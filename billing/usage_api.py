@@ -102,18 +102,23 @@ async def create_rate_deck(
 
 @get("/v1/rate-decks", permission="rate_decks:read", tags=DECKS, operation_id="ListRateDecks")
 async def list_rate_decks(
-    session: NamedDependency[AsyncSession], limit: Limit = DEFAULT_PAGE, after: After = None
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+    limit: Limit = DEFAULT_PAGE,
+    after: After = None,
 ) -> Page[RateDeckView]:
-    """Rate decks, newest first."""
-    query = select(RateDeck).options(defer(RateDeck.content, raiseload=True))
+    """Rate decks, newest first; a tenant sees the default one and those of its contracts."""
+    query = rate_decks.seen_by(select(RateDeck).options(defer(RateDeck.content, raiseload=True)), principal.tenant_id)
     rows, following = await fetch_page(session, query, keys=(RateDeck.deck_id,), limit=limit, after=after)
     return Page(items=[rate_deck_view(row) for row in rows], next=following)
 
 
 @get("/v1/rate-decks/{deck_id:str}", permission="rate_decks:read", tags=DECKS, operation_id="GetRateDeck")
-async def get_rate_deck(deck_id: FromPath[str], session: NamedDependency[AsyncSession]) -> RateDeckView:
+async def get_rate_deck(
+    deck_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
+) -> RateDeckView:
     """One rate deck, without its rows."""
-    return rate_deck_view(await rate_decks.get(session, deck_id))
+    return rate_deck_view(await rate_decks.get(session, deck_id, tenant_id=principal.tenant_id))
 
 
 @get(
@@ -123,9 +128,11 @@ async def get_rate_deck(deck_id: FromPath[str], session: NamedDependency[AsyncSe
     operation_id="GetRateDeckContent",
     media_type=CSV_MEDIA_TYPE,
 )
-async def get_rate_deck_content(deck_id: FromPath[str], session: NamedDependency[AsyncSession]) -> Response[bytes]:
+async def get_rate_deck_content(
+    deck_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
+) -> Response[bytes]:
     """A rate deck as CSV in UTF-8, row for row as it was uploaded."""
-    deck = await rate_decks.get(session, deck_id, with_content=True)
+    deck = await rate_decks.get(session, deck_id, with_content=True, tenant_id=principal.tenant_id)
     disposition = f'attachment; filename="{deck.deck_id}.csv"'
     return Response(deck.content, media_type=CSV_MEDIA_TYPE, headers={"content-disposition": disposition})
 

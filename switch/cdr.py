@@ -7,7 +7,6 @@ several tenants; when tenants are spread over several databases, a group will be
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import zlib
 from collections.abc import Sequence
@@ -101,8 +100,13 @@ class Delivery:
     record: Record
     node: str
     received_at: datetime
-    body: bytes = field(repr=False)
+    deflated_body: bytes = field(repr=False)
     sign_in: NodeSignIn | None
+
+
+def deflated(body: bytes) -> bytes:
+    """A body as it is kept. Not in a thread: handing it over and back takes longer than deflating it."""
+    return zlib.compress(body, COMPRESSION_LEVEL)
 
 
 async def store(connection: PlainConnection, deliveries: Sequence[Delivery]) -> list[Outcome]:
@@ -112,21 +116,16 @@ async def store(connection: PlainConnection, deliveries: Sequence[Delivery]) -> 
     repeated. The legs are inserted in order of their key, so that two groups never wait for each other in a circle.
     """
     order = sorted(range(len(deliveries)), key=lambda index: _key(deliveries[index]))
-    # In a thread: deflating takes longer than all the rest, and lets other Python code run meanwhile.
-    deflated = await asyncio.to_thread(_deflated, [deliveries[index].body for index in order])
     rows: list[dict[str, Any]] = []
     bodies = bytearray()
-    for index, body in zip(order, deflated, strict=True):
+    for index in order:
+        body = deliveries[index].deflated_body
         rows.append(_row(deliveries[index]) | {"body_begins": len(bodies) + 1, "body_size": len(body)})
         bodies += body
     parameters = {"records": msgspec.json.encode(rows).decode(), "bodies": bytes(bodies), "left": STATE_LEFT}
     cursor = await connection.execute(_STORE, parameters)
     outcomes = dict(zip(order, (_outcome(*row) for row in await cursor.fetchall()), strict=True))
     return [outcomes[index] for index in range(len(deliveries))]
-
-
-def _deflated(bodies: Sequence[bytes]) -> list[bytes]:
-    return [zlib.compress(body, COMPRESSION_LEVEL) for body in bodies]
 
 
 def _key(delivery: Delivery) -> tuple[str, Any, str]:
@@ -190,7 +189,7 @@ async def retry(session: AsyncSession, record_id: str) -> SetAsideRecord:
         raise RecordNotStored(f"The record still cannot be read. {error}") from error
     raw = await (await session.connection()).get_raw_connection()
     connection = cast("PlainConnection", raw.driver_connection)
-    delivery = Delivery(record, aside.node, aside.received_at, aside.body, None)
+    delivery = Delivery(record, aside.node, aside.received_at, deflated(aside.body), None)
     if (await store(connection, [delivery]))[0] is Outcome.NO_TENANT:
         raise RecordNotStored(f"There is no tenant {record.tenant_id}.")
     aside.resolved_at = now

@@ -54,7 +54,7 @@ _WANTED = frozenset({b"action", b"purpose", b"user", b"domain", b"sip_auth_metho
 _SELECT = """
 SELECT node.secret_digest, domain.tenant_id, tenant.standing, placement.serving_node,
        account.seat_id, account.a1_hash, account.is_open
-FROM unnest(%(nodes)s::text[], %(domains)s::text[], %(users)s::text[])
+FROM unnest(%(nodes)b::text[], %(domains)b::text[], %(users)b::text[])
      WITH ORDINALITY AS lookup (node, domain, username, position)
 LEFT JOIN node ON node.name = lookup.node AND node.state <> %(left)s
 LEFT JOIN sip_domain AS domain ON domain.domain = lookup.domain

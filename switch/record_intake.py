@@ -55,7 +55,7 @@ class RecordIntake:
         except RecordUnreadable as error:
             await self._set_aside(sign_in, body, str(error))
             return
-        outcome = await self._batcher.ask(Delivery(record, sign_in.node, now, body, sign_in))
+        outcome = await self._batcher.ask(Delivery(record, sign_in.node, now, cdr.deflated(body), sign_in))
         if isinstance(outcome, RecordUnreadable):
             await self._set_aside(sign_in, body, str(outcome))
         elif outcome is Outcome.NO_TENANT:

@@ -190,11 +190,21 @@ def _client_id_of(form: Mapping[str, str], headers: Mapping[str, str]) -> str | 
     return cast("str | None", basic_client_id) or form.get("client_id")
 
 
+def _readable(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers as Authlib names them, without credentials that are no UTF-8: Authlib would stumble over those."""
+    canonical = {name.title(): value for name, value in headers.items()}
+    try:
+        extract_basic_authorization(canonical)
+    except UnicodeDecodeError:
+        del canonical["Authorization"]
+    return canonical
+
+
 async def token_response(
     session: AsyncSession, form: Mapping[str, str], headers: Mapping[str, str], *, lifetime_seconds: int
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Answer a token request (RFC 6749 section 3.2): status, JSON body, headers."""
-    canonical = {name.title(): value for name, value in headers.items()}
+    canonical = _readable(headers)
     client_id = _client_id_of(form, canonical)
     known = client_id is not None and is_id("cli", client_id)
     client = await session.get(Client, client_id) if known else None

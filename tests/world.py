@@ -115,9 +115,7 @@ class Desk:
         """The JSON of a POST that must succeed."""
         return (await _successful(await self.post(path, body))).json()
 
-    async def _try(
-        self, method: str, path: str, headers: dict[str, str], arguments: dict[str, Any]
-    ) -> httpx.Response:
+    async def _try(self, method: str, path: str, headers: dict[str, str], arguments: dict[str, Any]) -> httpx.Response:
         signed = headers | {"authorization": f"Bearer {self._token}"}
         return await self._http.request(method, path, headers=signed, **arguments)
 
@@ -277,7 +275,8 @@ class World:
         port = 22_000 + 10 * next(_numbers)
         addresses = {"sip_host": "127.0.0.1", "sip_port": port, "external_sip_port": port + 1}
         await self.operator.does(
-            "/v1/nodes", {"name": name, "esl_host": "127.0.0.1", "esl_port": port + 2, "capacity_seats": 500} | addresses
+            "/v1/nodes",
+            {"name": name, "esl_host": "127.0.0.1", "esl_port": port + 2, "capacity_seats": 500} | addresses,
         )
         async with self.api.database.transaction(Scope.platform()) as session:
             node = (await session.execute(select(Node).where(Node.name == name))).scalar_one()

@@ -14,6 +14,9 @@ FIRST_YEAR = 1900
 LAST_YEAR = 2999
 """Years outside are a slip of the pen; it also keeps every date computation inside the calendar."""
 
+DOCUMENT = "document"
+"""The place of a whole document, whose members are named by themselves."""
+
 MAXIMUM_WHOLE_DIGITS = 12
 """Digits before the point of an amount; larger ones do not fit the ledger's columns."""
 
@@ -44,10 +47,11 @@ class Reader:
         for name in found:
             if name not in allowed:
                 known = ", ".join(sorted(allowed))
-                raise self.refuse(place, f"unknown key {shown(name)}", f"only {known}")
+                raise self.refuse(_member(place, name), f"unknown key {shown(name)}", f"only {known}")
         for name in sorted(needed):
             if name not in found:
-                raise self.refuse(place, f"the key {name} is missing", f"all of {', '.join(sorted(needed))}")
+                expected = f"all of {', '.join(sorted(needed))}"
+                raise self.refuse(_member(place, name), f"the key {name} is missing", expected)
         return found
 
     def items(self, value: object, place: str, *, maximum_count: int) -> list[object]:
@@ -136,3 +140,9 @@ class Reader:
         if not FIRST_YEAR <= found.year <= LAST_YEAR:
             raise self.refuse(place, f"{shown(value)} is out of range", expected)
         return found.astimezone(UTC)
+
+
+def _member(place: str, name: str) -> str:
+    """The place of a member of an object, so that a refusal's `field` names the member itself."""
+    member = shown(name).strip('"')
+    return member if place == DOCUMENT else f"{place}.{member}"

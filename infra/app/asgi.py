@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar import Litestar
-from litestar.datastructures import State
 from litestar.di import Provide
 
 from infra.app.openapi import documentation_assets, openapi_config
@@ -18,7 +17,7 @@ from infra.kit.http import EXCEPTION_HANDLERS, provide_principal, provide_sessio
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
 from infra.kit.unit_of_work import AsgiApp, UnitOfWork
-from switch import node_api
+from switch.node_api import NodeDesk, NodeRoutes
 from tenancy import tokens
 
 
@@ -50,7 +49,6 @@ def build(settings: Settings, database: Database) -> AsgiApp:
             "settings": Provide(provide_settings),
             "seal": Provide(provide_seal),
         },
-        state=State({node_api.DESK: node_api.NodeDesk(settings, database, seal)}),
         guards=[require_permission],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(),
@@ -66,4 +64,4 @@ def build(settings: Settings, database: Database) -> AsgiApp:
         seal=seal,
         body_limit_bytes=settings.body_limit_bytes,
     )
-    return wrapped
+    return NodeRoutes(wrapped, NodeDesk(settings, database, seal))

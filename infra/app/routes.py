@@ -7,14 +7,12 @@ import billing.usage_api
 import provisioning.api
 import switch.api
 import switch.call_api
-import switch.node_api
 import tenancy.api
 
 ROUTES = [
     *tenancy.api.ROUTES,
     *switch.api.ROUTES,
     *switch.call_api.ROUTES,
-    *switch.node_api.ROUTES,
     *billing.api.ROUTES,
     *billing.usage_api.ROUTES,
     *provisioning.api.ROUTES,

@@ -14,6 +14,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+import psycopg
+from procrastinate.exceptions import ConnectorException
 from sqlalchemy import DATE, Engine, MetaData, Numeric, Text, create_engine, text
 from sqlalchemy.dialects.postgresql import BYTEA, JSONB, TIMESTAMP
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
@@ -73,7 +75,9 @@ class Scope:
 
 def is_away(error: BaseException) -> bool:
     """Whether the database could not be reached or used, as opposed to having refused a statement."""
-    if isinstance(error, PoolTimeout | InterfaceError):
+    if isinstance(error, ConnectorException):  # deferring a job uses the driver's connection through Procrastinate
+        return error.__cause__ is not None and is_away(error.__cause__)
+    if isinstance(error, PoolTimeout | InterfaceError | psycopg.OperationalError | psycopg.InterfaceError):
         return True
     return isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
@@ -88,7 +92,7 @@ async def unavailable_when_away() -> AsyncGenerator[None]:
     """Turn a database that is away into a 503 refusal with Retry-After."""
     try:
         yield
-    except (PoolTimeout, DBAPIError) as error:
+    except (PoolTimeout, DBAPIError, psycopg.Error, ConnectorException) as error:
         if is_away(error):
             raise Unavailable("The database does not answer; nothing was changed. Try again shortly.") from error
         raise

@@ -80,6 +80,8 @@ async def require_permission(connection: ASGIConnection[Any, Any, Any, Any], han
 
     It awaits nothing, but a plain function would be run in a thread for every request, which costs more than the check.
     """
+    if connection.scope.get("method") == "OPTIONS":
+        return  # the framework's own answer to it: which methods there are
     permission = handler.opt.get("permission")
     if permission == PUBLIC or handler.opt.get("exclude_from_auth"):
         return
@@ -142,16 +144,16 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
 
 def on_database_error(request: Request[Any, Any, Any], error: DBAPIError) -> Response[bytes]:
     """A database that went away in the middle of a request: 503; a value it cannot keep: 422; else our fault: 500."""
-    if is_away(error):
-        refusal = Unavailable("The database does not answer; nothing was changed. Try again shortly.")
-        return problem_response(refusal, request.url.path)
     if is_unstorable(error):
         return problem_response(Unstorable(), request.url.path)
     return on_unexpected(request, error)
 
 
 def on_unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """A defect: logged with its trace, answered without internals."""
+    """A defect: logged with its trace, answered without internals. The driver's own "database away" is none: 503."""
+    if is_away(error):
+        refusal = Unavailable("The database does not answer; nothing was changed. Try again shortly.")
+        return problem_response(refusal, request.url.path)
     log.error("request.failed", path=request.url.path, method=request.method, exc_info=error)
     return problem_response(Unexpected(), request.url.path)
 

@@ -151,7 +151,8 @@ class UnitOfWork:
         self._body_limit_bytes = body_limit_bytes
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(TRANSACTIONAL_PREFIX):
+        # The framework reads //v1/tenants as /v1/tenants.
+        if scope["type"] != "http" or not f"/{scope['path'].lstrip('/')}".startswith(TRANSACTIONAL_PREFIX):
             await self._app(scope, receive, send)
             return
         try:

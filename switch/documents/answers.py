@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from switch.documents.markup import document, element
 from switch.documents.settings import NodeConfiguration
 from switch.documents.sofia import access_lists, sofia_configuration
 
 
+@cache
 def not_found() -> str:
     """FreeSWITCH's "not found"; the node then looks at its own files, where there is no account and no
     tenant.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from switch.documents.channel import harmless
 from switch.documents.markup import document, element, param
@@ -56,23 +57,34 @@ def directory_user(user: DirectoryUser, *, emergency_only: bool = False) -> str:
     """
     if _A1_HASH.fullmatch(user.a1_hash) is None:
         raise HashRefused
-    username, domain = harmless("username", user.username), harmless("domain", user.domain)
-    params = [param("a1-hash", user.a1_hash)]
+    seat_id = harmless("seat_id", user.seat_id or "")
+    return _template(emergency_only=emergency_only, has_seat=bool(seat_id)).format(
+        domain=harmless("domain", user.domain),
+        username=harmless("username", user.username),
+        a1_hash=user.a1_hash,
+        context=EMERGENCY_CONTEXT if emergency_only else harmless("context", user.context),
+        tenant_id=harmless("tenant_id", user.tenant_id),
+        seat_id=seat_id,
+    )
+
+
+@cache
+def _template(*, emergency_only: bool, has_seat: bool) -> str:
+    """The document with `{name}` in place of each value.
+
+    It is written once: a node asks at every registration and call, and values that are harmless need no escaping.
+    """
+    params = [param("a1-hash", "{a1_hash}")]
     if not emergency_only:
-        params.append(param("dial-string", f"sofia/{INTERNAL_PROFILE}/{username}%{domain}"))
-    variables = {
-        "user_context": EMERGENCY_CONTEXT if emergency_only else harmless("context", user.context),
-        "seatline_tenant": harmless("tenant_id", user.tenant_id),
-        "seatline_seat": harmless("seat_id", user.seat_id or ""),
-        "seatline_extension": username,
-    }
+        params.append(param("dial-string", f"sofia/{INTERNAL_PROFILE}/{{username}}%{{domain}}"))
+    variables = {"user_context": "{context}", "seatline_tenant": "{tenant_id}"}
+    if has_seat:
+        variables["seatline_seat"] = "{seat_id}"
+    variables["seatline_extension"] = "{username}"
     entry = element(
         "user",
         element("params", *params),
-        element(
-            "variables",
-            *(element("variable", name=name, value=value) for name, value in variables.items() if value),
-        ),
-        id=username,
+        element("variables", *(element("variable", name=name, value=value) for name, value in variables.items())),
+        id="{username}",
     )
-    return document(element("section", element("domain", element("users", entry), name=domain), name="directory"))
+    return document(element("section", element("domain", element("users", entry), name="{domain}"), name="directory"))

@@ -143,7 +143,7 @@ def _caller_profile(channel: Channel) -> dict[str, Any]:
         "username": profile.username,
         "dialplan": "XML",
         "caller_id_name": profile.caller_id_name,
-        "ani": profile.caller_id_number,
+        "ani": profile.shown_ani,
         "aniii": "",
         "caller_id_number": profile.caller_id_number,
         "network_addr": profile.network_address,

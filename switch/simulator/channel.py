@@ -58,6 +58,13 @@ class CallerProfile:
     channel_name: str = ""
     callee_id_name: str = ""
     callee_id_number: str = ""
+    ani: str = ""
+    """The number that the caller itself has, whatever is shown; empty: the same."""
+
+    @property
+    def shown_ani(self) -> str:
+        """The caller's own number."""
+        return self.ani or self.caller_id_number
 
 
 @dataclass
@@ -147,7 +154,7 @@ class Channel:
             "context": self.profile.context,
             "dialplan": "XML",
             "source": "mod_sofia",
-            "ani": self.profile.caller_id_number,
+            "ani": self.profile.shown_ani,
             "chan_name": self.profile.channel_name,
             "uuid": self.uuid,
         }
@@ -223,7 +230,7 @@ class Channel:
             (f"{prefix}-Orig-Caller-ID-Number", profile.caller_id_number),
             *(pair for pair in callee if pair[1]),
             (f"{prefix}-Network-Addr", profile.network_address),
-            (f"{prefix}-ANI", profile.caller_id_number),
+            (f"{prefix}-ANI", profile.shown_ani),
             (f"{prefix}-Destination-Number", profile.destination_number),
             (f"{prefix}-Unique-ID", self.uuid),
             (f"{prefix}-Source", "mod_sofia"),

@@ -212,7 +212,13 @@ class SwitchCore:
     @staticmethod
     def _note_end_of_bridge(channel: Channel, other: Channel) -> None:
         """What both records tell about who ended the bridge: when the caller did, the other leg ends normally."""
+        for leg in (channel, other):
+            leg.variables.pop("bridge_to", None)
         if other.hangup_cause:
+            # A called leg that is ended for itself too, as by `hupall`, gives the bridge its own cause.
+            if channel.originator is not None and "bridge_hangup_cause" in channel.variables:
+                for leg in (channel, other):
+                    leg.variables["bridge_hangup_cause"] = channel.hangup_cause
             return
         other.variables["last_bridge_hangup_cause"] = channel.hangup_cause
         if channel.originator is None:

@@ -117,7 +117,8 @@ class Originator:
         except DialStringRefused:
             return ["INVALID_URL"]
         extra = {name[9:]: value for name, value in user.params.items() if name.startswith("dial-var-")}
-        merged = {"presence_id": f"{user.id}@{domain}", **inner.variables, **variables, **extra, **dialed}
+        own = {"presence_id": f"{user.id}@{domain}", "originate_endpoint": "user"}
+        merged = {**own, **inner.variables, **variables, **extra, **dialed}
         results: list[Result] = []
         for part in inner.attempts[0] if inner.attempts else ():
             for result in await self.place(part, merged, caller, depth=depth + 1):
@@ -188,6 +189,7 @@ class Originator:
                 username=caller.profile.username if caller else "",
                 caller_id_name=caller_name,
                 caller_id_number=caller_number,
+                ani=caller.profile.shown_ani if caller else "",
                 network_address=caller.profile.network_address if caller else "",
                 destination_number=called,
                 context=caller.profile.context if caller else "default",
@@ -198,7 +200,7 @@ class Originator:
         )
         values = {
             "sip_profile_name": "gateway" if gateway is not None else profile.settings.name,
-            **({"sip_gateway": gateway.name, "sip_gateway_name": gateway.name} if gateway else {}),
+            **({"sip_gateway_name": gateway.name} if gateway else {}),
             "channel_name": channel.profile.channel_name,
             # A registered user's address is taken over as the phone wrote it.
             "sip_destination_url": f'"" <{uri}>' if "%" in called else str(uri),

@@ -44,7 +44,7 @@ async def test_a_contract_keeps_its_own_whole_terms(api: Api) -> None:
     ("changes", "status", "code", "field"),
     [
         ({"preset": "gold"}, 422, "term_refused", "preset"),
-        ({"terms": {"rent_per_seet": "1"}}, 422, "term_refused", "terms"),
+        ({"terms": {"rent_per_seet": "1"}}, 422, "term_refused", "terms.rent_per_seet"),
         ({"terms": {"rent_per_seat": "1.234"}}, 422, "term_refused", "terms.rent_per_seat"),
         ({"terms": {"due_day": 31}}, 422, "term_refused", "terms.due_day"),
         ({"title": " "}, 422, "contract_refused", "title"),

@@ -59,7 +59,7 @@ async def test_a_problem_names_the_event(api: Api) -> None:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"colour": "red"}, "document"),
+        ({"colour": "red"}, "colour"),
         ({"until": "2026-02-30"}, "until"),
         ({"contract": {"preset": "golden", "opens_on": "2026-03-02"}}, "contract.preset"),
     ],

@@ -147,7 +147,7 @@ async def test_a_form_says_what_it_lacks(api: Api) -> None:
 
 async def test_tenants_read_decks_but_upload_none(api: Api) -> None:
     operator = await api.client("platform_operator")
-    deck_id = (await upload(operator, CHINA.encode())).json()["deck_id"]
+    deck_id = (await upload(operator, CHINA.encode(), default=True)).json()["deck_id"]
     admin = await api.client("tenant_admin", await api.tenant())
     assert [deck["deck_id"] for deck in await stored(admin)] == [deck_id]
     assert (await admin.get(f"/v1/rate-decks/{deck_id}/content")).text == CHINA

@@ -129,3 +129,21 @@ async def test_the_documentation_page_asks_no_other_host(api: Api) -> None:
     for asset in ("swagger-ui-bundle.js", "swagger-ui.css", "swagger-ui-standalone-preset.js"):
         assert f"/schema/assets/{asset}" in page.text
         assert (await api.http.get(f"/schema/assets/{asset}")).status_code == 200
+
+
+async def test_two_slashes_lead_into_the_same_unit_of_work(api: Api) -> None:
+    operator = await api.client("platform_operator")
+    assert (await operator.get("http://seatline.test//v1/tenants")).status_code == 200
+    assert (await api.http.get("http://seatline.test//v1/tenants")).status_code == 401
+
+
+async def test_the_methods_of_a_path_may_be_asked_for(api: Api) -> None:
+    viewer = await api.client("tenant_viewer", await api.tenant())
+    answer = await api.http.options("/v1/tenants", headers=viewer.headers)
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+async def test_client_credentials_that_are_no_text_get_the_oauth_error(api: Api) -> None:
+    form, headers = {"grant_type": "client_credentials"}, {"authorization": "Basic //46/w=="}  # \xff\xfe:\xff
+    answer = await api.http.post("/oauth/token", data=form, headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")

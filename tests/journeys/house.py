@@ -94,9 +94,7 @@ async def furnished(world: World) -> House:
     await world.node_reports(record, await theirs.seat(1).node())
     await world.travel_to("2026-07-02 09:00")
     deck = (await _upload(world, "theirs", default=False).send()).json()
-    await world.operator.does(
-        f"/v1/contracts/{theirs.contract_id}/rate-deck", {"rate_deck_id": deck["deck_id"]}
-    )
+    await world.operator.does(f"/v1/contracts/{theirs.contract_id}/rate-deck", {"rate_deck_id": deck["deck_id"]})
     return House(
         world,
         ours,

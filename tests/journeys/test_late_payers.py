@@ -12,11 +12,14 @@ ACTIVE = ("active", None)
 
 
 @pytest.mark.parametrize(
-    ("preset", "last_moment", "cut_off"),
-    [("onsite", "2026-07-15 23:59", "2026-07-16 00:00"), ("hosted", "2026-07-25 23:59", "2026-07-26 00:00")],
+    ("preset", "days_before", "last_moment", "cut_off"),
+    [
+        ("onsite", "2026-07-10 09:00", "2026-07-15 23:59", "2026-07-16 00:00"),
+        ("hosted", "2026-07-20 09:00", "2026-07-25 23:59", "2026-07-26 00:00"),
+    ],
 )
 async def test_unpaid_past_the_tolerance_nobody_can_call(
-    world: World, preset: str, last_moment: str, cut_off: str
+    world: World, preset: str, days_before: str, last_moment: str, cut_off: str
 ) -> None:
     tenant = await world.signs(preset=preset, seats=3, opens="2026-06-01")
     other = await world.signs(preset=preset, seats=1, opens="2026-06-01")
@@ -26,6 +29,7 @@ async def test_unpaid_past_the_tolerance_nobody_can_call(
     await world.travel_to("2026-07-01 09:00")
     await other.pays_everything()
 
+    await world.travel_to(days_before)
     await world.travel_to(last_moment, day_by_day=True)
     assert await tenant.standing() == ACTIVE
     assert await tenant.seat(1).calls(MOBILE) == Answered()

@@ -167,6 +167,15 @@ class Customer:
         """Have the operator suspend it; it acts with the answer."""
         await self.office.operator.post(f"/v1/tenants/{self.tenant_id}/suspension", note="for a test")
 
+    async def restore(self) -> None:
+        """Have the operator lift its suspension."""
+        await self.office.operator.post(f"/v1/tenants/{self.tenant_id}/restoration")
+
+        async def is_active() -> bool:
+            return await self.standing() == "active"
+
+        await until(is_active, f"{self.domain} is active", limit_seconds=OPENING_LIMIT_SECONDS)
+
     async def canary(self, expected: Sequence[str]) -> list[Mapping[str, Any]]:
         """The latest canary checks of this tenant, one a node, as soon as they show these expectations (sorted)."""
 

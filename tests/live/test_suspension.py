@@ -69,6 +69,21 @@ async def test_a_suspension_ends_live_calls_within_seconds_but_no_emergency_call
     assert len(await customer.charges(1)) == 1
 
 
+async def test_after_the_restoration_the_same_phones_register_and_call_again(office: Office) -> None:
+    customer = await office.customer()
+    caller, called = await customer.seats[0].registered(), await customer.seats[1].registered()
+    await customer.suspend()
+    assert (await caller.register(), await called.register()) == (FORBIDDEN, FORBIDDEN)
+    await customer.canary(["refused", "refused"])
+    await customer.restore()
+    assert (await caller.register(), await called.register()) == (200, 200)
+    call = await caller.call(customer.seats[1].extension)
+    assert call.status == 200
+    await call.hangup()
+    checks = await customer.canary(["accepted", "refused"])
+    assert not any(check["is_alarm"] for check in checks)
+
+
 async def test_the_canary_says_how_soon_a_suspension_took_effect(office: Office) -> None:
     customer = await office.customer(seats=1)
     await customer.suspend()

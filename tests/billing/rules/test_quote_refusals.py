@@ -117,7 +117,7 @@ def test_the_document_itself() -> None:
 @pytest.mark.parametrize(
     ("terms", "place"),
     [
-        ({"rent": "1.00"}, "terms"),
+        ({"rent": "1.00"}, "terms.rent"),
         ({"rent_per_seat": "-1.00"}, "terms.rent_per_seat"),
         ({"rent_per_seat": "1.005"}, "terms.rent_per_seat"),
         ({"rent_per_seat": None}, "terms.rent_per_seat"),
@@ -128,11 +128,11 @@ def test_the_document_itself() -> None:
         ({"due_day": "10"}, "terms.due_day"),
         ({"grace_days": -1}, "terms.grace_days"),
         ({"return_charge": "1.01"}, "terms.return_charge"),
-        ({"tax_rates": {"gold": "0.06"}}, "terms.tax_rates"),
+        ({"tax_rates": {"gold": "0.06"}}, "terms.tax_rates.gold"),
         ({"tax_rates": {"rent": "6"}}, "terms.tax_rates.rent"),
         ({"volume": [{"from": 0, "rent": "1"}]}, "terms.volume[0].from"),
         ({"volume": [{"from": 5, "rent": "1"}, {"from": 5, "rent": "2"}]}, "terms.volume[1]"),
-        ({"fault_month_days": 31}, "terms"),
+        ({"fault_month_days": 31}, "terms.fault_month_days"),
     ],
 )
 def test_a_bad_term_is_named(terms: dict[str, Any], place: str) -> None:

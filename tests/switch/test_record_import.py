@@ -1,0 +1,153 @@
+"""Call records brought home from a node's disk: stored once, set aside where they cannot be, never lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.kit.database import Database
+from infra.kit.ids import new_id
+from infra.kit.problems import InvalidInput, Unavailable
+from switch import cdr_parsing
+from switch.node_configuration import all_records_directory, failed_records_directory
+from switch.record_import import UNFINISHED_LIMIT_SECONDS, Imported, import_directory
+from tests.api import Api
+from tests.switch.exchange import Exchange, Renter, call_record
+
+FILE_LIMIT_BYTES = 100_000
+
+
+@pytest.fixture
+async def exchange(api: Api) -> Exchange:
+    return await Exchange(api).open()
+
+
+@pytest.fixture
+async def renter(exchange: Exchange) -> Renter:
+    return await exchange.add_tenant()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    for directory in (failed_records_directory(tmp_path), all_records_directory(tmp_path)):
+        directory.mkdir()
+    return tmp_path
+
+
+def lay_down(directory: Path, record: Mapping[str, Any]) -> Path:
+    """Write a record as a node does."""
+    file = directory / f"{record['variables']['uuid']}.cdr.json"
+    file.write_text(json.dumps(record) + "\n")
+    return file
+
+
+def left_in(spool: Path) -> list[Path]:
+    """The files that are there still."""
+    return list(spool.rglob("*.json"))
+
+
+def grow_old(file: Path) -> None:
+    """As if nobody had written to this file for a long time."""
+    long_ago = file.stat().st_mtime - 2 * UNFINISHED_LIMIT_SECONDS
+    os.utime(file, (long_ago, long_ago))
+
+
+async def sweep(exchange: Exchange, spool: Path) -> Imported:
+    return await import_directory(exchange.api.database, spool, file_limit_bytes=FILE_LIMIT_BYTES)
+
+
+async def test_a_record_that_lies_in_both_folders_is_stored_once_and_both_files_go(
+    exchange: Exchange, renter: Renter, spool: Path
+) -> None:
+    records = [call_record(renter.tenant_id) for _ in range(70)]
+    for record in records:
+        record["switchname"] = "node-2"
+        lay_down(failed_records_directory(spool), record)
+        lay_down(all_records_directory(spool), record)
+    assert await sweep(exchange, spool) == Imported(stored=70, known=70)
+    stored = await exchange.stored()
+    assert {leg.leg_id for leg in stored} == {record["variables"]["uuid"] for record in records}
+    assert {leg.node for leg in stored} == {"node-2"}
+    assert len(await exchange.to_rate()) == 70
+    assert left_in(spool) == []
+    assert await sweep(exchange, spool) == Imported()
+
+
+async def test_a_record_that_was_posted_is_not_stored_again(exchange: Exchange, renter: Renter, spool: Path) -> None:
+    record = call_record(renter.tenant_id)
+    assert (await exchange.report(record)).status_code == 200
+    lay_down(all_records_directory(spool), record)
+    assert await sweep(exchange, spool) == Imported(known=1)
+    assert len(await exchange.stored()) == 1
+
+
+async def test_what_cannot_be_stored_is_set_aside_as_it_came(exchange: Exchange, renter: Renter, spool: Path) -> None:
+    good = call_record(renter.tenant_id)
+    stranger = lay_down(failed_records_directory(spool), call_record(new_id("ten"))).read_bytes()
+    lay_down(failed_records_directory(spool), good)
+    broken = failed_records_directory(spool) / "broken.cdr.json"
+    broken.write_bytes(b'{"variables": {')
+    grow_old(broken)
+    for strange in failed_records_directory(spool).iterdir():
+        grow_old(strange)
+    assert await sweep(exchange, spool) == Imported(stored=1, set_aside=2)
+    aside = {record.body: record for record in await exchange.set_aside()}
+    assert set(aside) == {stranger, b'{"variables": {'}
+    assert "there is no tenant" in aside[stranger].problem
+    assert left_in(spool) == []
+
+
+async def test_a_file_that_may_still_be_written_is_left_alone(exchange: Exchange, spool: Path) -> None:
+    half = failed_records_directory(spool) / "half.cdr.json"
+    half.write_bytes(b'{"variables": {"uuid": ')
+    assert await sweep(exchange, spool) == Imported(unfinished=1)
+    assert half.exists()
+    assert await exchange.set_aside() == []
+
+
+async def test_a_file_that_is_too_large_is_put_out_of_the_way_and_kept(exchange: Exchange, spool: Path) -> None:
+    huge = failed_records_directory(spool) / "huge.cdr.json"
+    huge.write_bytes(b" " * (FILE_LIMIT_BYTES + 1))
+    assert await sweep(exchange, spool) == Imported(too_large=1)
+    assert await sweep(exchange, spool) == Imported()
+    assert [file.name for file in failed_records_directory(spool).iterdir()] == ["huge.cdr.json.too-large"]
+
+
+async def test_a_record_that_the_database_refuses_does_not_keep_the_others_out(
+    exchange: Exchange, renter: Renter, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cdr_parsing, "_text", lambda _, value: value)  # a check that we forgot
+    good = [call_record(renter.tenant_id) for _ in range(5)]
+    for record in [*good, call_record(renter.tenant_id, hangup_cause="NORMAL\x00CLEARING")]:
+        lay_down(failed_records_directory(spool), record)
+    assert await sweep(exchange, spool) == Imported(stored=5, set_aside=1)
+    assert {leg.leg_id for leg in await exchange.stored()} == {record["variables"]["uuid"] for record in good}
+    assert "refuses" in (await exchange.set_aside())[0].problem
+
+
+async def test_two_imports_at_once_store_every_record_once(exchange: Exchange, renter: Renter, spool: Path) -> None:
+    for _ in range(40):
+        lay_down(failed_records_directory(spool), call_record(renter.tenant_id))
+    first, second = await asyncio.gather(sweep(exchange, spool), sweep(exchange, spool))
+    assert first.stored + second.stored == 40
+    assert len(await exchange.stored()) == 40
+
+
+async def test_while_the_database_is_away_every_file_stays(exchange: Exchange, renter: Renter, spool: Path) -> None:
+    file = lay_down(failed_records_directory(spool), call_record(renter.tenant_id))
+    away = Database("postgresql+psycopg://nobody@127.0.0.1:9/none", timeout_seconds=2)
+    with pytest.raises(Unavailable):
+        await import_directory(away, spool, file_limit_bytes=FILE_LIMIT_BYTES)
+    await away.close()
+    assert file.exists()
+
+
+async def test_a_directory_that_is_none_is_refused(exchange: Exchange, spool: Path) -> None:
+    with pytest.raises(InvalidInput, match="is not a directory"):
+        await sweep(exchange, spool / "nowhere")
