@@ -121,10 +121,7 @@ def parse(body: bytes, *, now: datetime, uuid: str | None = None) -> Record:
     `now`: the present, against which absurd times are told. `uuid`: the leg that the request's address names, where
     it names one. Raises `RecordUnreadable`.
     """
-    try:
-        document = _decoder.decode(plain_body(body))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise RecordUnreadable(f"The body is not the JSON of a call record: {error}.") from error
+    document = _document(plain_body(body))
     variables = document.variables
     leg_id = _wanted("uuid", variables.uuid)
     if _UUID.fullmatch(leg_id) is None:
@@ -148,7 +145,8 @@ def parse(body: bytes, *, now: datetime, uuid: str | None = None) -> Record:
         direction=direction,
         other_leg_id=_other_leg(variables),
         seat_id=_seat(variables),
-        caller=_text("caller_id_number", caller) or "",
+        # What the other side says of itself, cut: nobody is to keep a record from being stored by his own name.
+        caller=_text("caller_id_number", (caller or "")[:VALUE_LIMIT_CHARACTERS]) or "",
         destination=_text("seatline_destination", destination) or "",
         gateway=_text("seatline_gateway", variables.seatline_gateway),
         started_at=started_at,
@@ -158,6 +156,19 @@ def parse(body: bytes, *, now: datetime, uuid: str | None = None) -> Record:
         hangup_cause=_text("hangup_cause", _wanted("hangup_cause", variables.hangup_cause)) or "",
         refusal=_text("seatline_refusal", variables.seatline_refusal),
     )
+
+
+def _document(text: bytes) -> _Document:
+    """The JSON, also where somebody's name or number is no UTF-8: FreeSWITCH passes on what a phone sends."""
+    try:
+        try:
+            return _decoder.decode(text)
+        except UnicodeDecodeError:
+            return _decoder.decode(text.decode(errors="replace"))
+    except msgspec.MsgspecError as error:
+        raise RecordUnreadable(f"The body is not the JSON of a call record: {error}.") from error
+    except RecursionError:
+        raise RecordUnreadable("The body is not the JSON of a call record: it is nested too deeply.") from None
 
 
 def _wanted(name: str, value: str | None) -> str:

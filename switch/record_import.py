@@ -112,11 +112,17 @@ def _read(paths: Sequence[Path], limit_bytes: int, done: Imported) -> Iterator[_
         yield file
 
 
-def _parse(path: Path, body: bytes, now: datetime) -> _File:
+def _node(body: bytes) -> str:
+    """The node that a record names, where that can be a node's name."""
     try:
-        node = msgspec.json.decode(cdr_parsing.plain_body(body), type=_Origin).switchname
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        node = UNKNOWN_NODE
+        name = msgspec.json.decode(cdr_parsing.plain_body(body), type=_Origin).switchname
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return UNKNOWN_NODE
+    return name if name.isprintable() and len(name) <= cdr_parsing.VALUE_LIMIT_CHARACTERS else UNKNOWN_NODE
+
+
+def _parse(path: Path, body: bytes, now: datetime) -> _File:
+    node = _node(body)
     try:
         return _File(path, body, node, cdr_parsing.parse(body, now=now), "")
     except RecordUnreadable as error:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from xml.etree import ElementTree
 
@@ -21,13 +19,14 @@ from sqlalchemy import select
 
 import infra.app.worker
 from infra.app import schedule
-from infra.kit import clock, money
+from infra.kit import clock
 from infra.kit.database import Scope
 from infra.kit.sealing import Seal
 from switch.models import Node
 from tenancy import tokens
 from tests.api import Api
 from tests.jobs import failed_tasks, run_jobs
+from tests.journeys.desk import Desk, InvoiceSeen
 from tests.switch.exchange import INVITE, REGISTER, call_record, encoded, lookup_form, recorded_form
 
 ALL_TASKS = infra.app.worker.TASK_MODULES
@@ -45,7 +44,6 @@ PRICES = (
 
 MOBILE, LANDLINE = "13800138000", "02161234567"
 FIRST_EXTENSION = 1001
-UNAUTHENTICATED = 401
 _numbers = itertools.count(1)
 
 
@@ -76,59 +74,6 @@ class Refused:
 
 Outcome = Answered | Refused
 NOT_FOUND = Refused("not_found")
-
-
-class Desk:
-    """A caller of the API that signs in anew when its token has run out, as it does when months pass."""
-
-    def __init__(self, http: httpx.AsyncClient, client_id: str, secret: str) -> None:
-        self.client_id = client_id
-        self._http = http
-        self._secret = secret
-        self._token = ""
-
-    async def send(
-        self, method: str, path: str, *, headers: dict[str, str] | None = None, **arguments: Any
-    ) -> httpx.Response:
-        """One request, whatever its answer."""
-        answer = await self._try(method, path, headers or {}, arguments)
-        if answer.status_code == UNAUTHENTICATED:
-            await self._sign_in()
-            answer = await self._try(method, path, headers or {}, arguments)
-        return answer
-
-    async def get(self, path: str, **params: Any) -> httpx.Response:
-        """GET, whatever its answer."""
-        return await self.send("GET", path, params=params)
-
-    async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
-        """POST of a JSON body (none: no body at all), whatever its answer."""
-        headers = {"idempotency-key": key} if key else {}
-        arguments = {} if body is None else {"json": body}
-        return await self.send("POST", path, headers=headers, **arguments)
-
-    async def ask(self, path: str, **params: Any) -> Any:
-        """The JSON of a GET that must succeed."""
-        return (await _successful(await self.get(path, **params))).json()
-
-    async def does(self, path: str, body: Any = None) -> Any:
-        """The JSON of a POST that must succeed."""
-        return (await _successful(await self.post(path, body))).json()
-
-    async def _try(self, method: str, path: str, headers: dict[str, str], arguments: dict[str, Any]) -> httpx.Response:
-        signed = headers | {"authorization": f"Bearer {self._token}"}
-        return await self._http.request(method, path, headers=signed, **arguments)
-
-    async def _sign_in(self) -> None:
-        form = {"grant_type": "client_credentials"}
-        answer = await self._http.post("/oauth/token", data=form, auth=(self.client_id, self._secret))
-        self._token = str((await _successful(answer)).json()["access_token"])
-
-
-async def _successful(answer: httpx.Response) -> httpx.Response:
-    request = answer.request
-    assert answer.is_success, f"{request.method} {request.url} answered {answer.status_code}: {answer.text[:800]}"
-    return answer
 
 
 class World:
@@ -175,18 +120,22 @@ class World:
     async def travel_to(self, when: str, *, day_by_day: bool = False) -> None:
         """Live until a local moment, with all that its schedule brings.
 
-        Between now and then the first of every month and the last midnights are lived; `day_by_day` lives every one.
+        Of the days between, the first of every month is lived, and that of arrival from its midnight on; `day_by_day`
+        lives every one.
         """
         target = moment(when)
         assert target > clock.now(), f"{when} is past; nobody lives backwards"
         midnight = clock.local_midnight(clock.today() + timedelta(days=1))
-        while midnight < target:
-            if day_by_day or midnight.day == 1 or target - midnight <= timedelta(days=1):
+        if midnight > target:
+            clock.travel_to(target)
+            await self._do_what_is_due()
+        while midnight <= target:
+            following = clock.local_midnight(clock.local_date(midnight) + timedelta(days=1))
+            if day_by_day or midnight.day == 1 or following > target:
                 clock.travel_to(midnight)
                 await self._do_what_is_due()
-            midnight = clock.local_midnight(clock.local_date(midnight) + timedelta(days=1))
+            midnight = following
         clock.travel_to(target)
-        await self._do_what_is_due()
 
     async def work(self) -> None:
         """Some seconds go by: the schedule starts what it owes, and every job that is due is done; none may fail."""
@@ -350,35 +299,6 @@ class Customer:
         found = [each for each in await self.invoices(reason) if period in (None, each.plain["period"])]
         assert len(found) == 1, [(each.plain["number"], each.plain["period"]) for each in found]
         return found[0]
-
-
-@dataclass(frozen=True)
-class InvoiceSeen:
-    """An invoice as the API shows it."""
-
-    plain: dict[str, Any]
-
-    @property
-    def dates(self) -> tuple[str, str, str | None]:
-        """Issued, due, and from when it suspends."""
-        return self.plain["issued_on"], self.plain["due_on"], self.plain["suspends_on"]
-
-    @property
-    def state(self) -> str:
-        """open, paid or void."""
-        return self.plain["state"]
-
-    @property
-    def total(self) -> str:
-        """CNY."""
-        return self.plain["total"]
-
-    def kinds(self) -> dict[str, str]:
-        """The sum of each kind of line."""
-        sums: defaultdict[str, Decimal] = defaultdict(lambda: money.ZERO)
-        for line in self.plain["lines"]:
-            sums[line["kind"]] += Decimal(line["amount"])
-        return {kind: str(amount) for kind, amount in sums.items()}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from switch.admission import Lookup, Purpose
 from switch.routing import PUBLIC_CONTEXT, Call, Origin
 
+PORT_DIGITS = 5
 _SIP_METHODS = {"REGISTER": Purpose.REGISTER, "INVITE": Purpose.INVITE}
 
 
@@ -73,4 +74,5 @@ def calling_tenant(form: Mapping[str, str]) -> str | None:
 def source_address(form: Mapping[str, str]) -> tuple[str, int]:
     """Address and port that a call came from; an empty address and 0 where the form does not say."""
     port = form.get("variable_sip_network_port", "")
-    return form.get("variable_sip_network_ip", ""), int(port) if port.isascii() and port.isdigit() else 0
+    is_port = port.isascii() and port.isdigit() and len(port) <= PORT_DIGITS
+    return form.get("variable_sip_network_ip", ""), int(port) if is_port else 0

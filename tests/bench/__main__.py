@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tests.bench import figures, lookups, rating, records, seats
 from tests.bench.figures import Figure
-from tests.bench.load import LoadClient, load_client
+from tests.bench.load import LoadBroken, LoadClient, load_client
 from tests.bench.system import System, running
 
 BUILD = Path("build")
@@ -48,7 +48,11 @@ async def _measure(system: System, client: LoadClient) -> list[Figure]:
 def main() -> int:
     """Run, write, show."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    measured = asyncio.run(measure())
+    try:
+        measured = asyncio.run(measure())
+    except (LoadBroken, AssertionError, TimeoutError, OSError) as failure:
+        Console(stderr=True).print(f"make bench: {type(failure).__name__}: {failure}", markup=False)
+        return 1
     figures.write(measured, BUILD / "bench.json")
     figures.show(measured)
     return 0

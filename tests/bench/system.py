@@ -101,6 +101,7 @@ async def running(directory: Path) -> AsyncGenerator[System]:
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
         postgres = EmbeddedPostgres(directory / "postgres", durable=True, database="bench")
+        postgres.remove()  # what a bench that was killed may have left
         stack.callback(postgres.remove)
         url = postgres.start()
         engine = blocking_engine(url)

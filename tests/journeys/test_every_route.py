@@ -66,6 +66,10 @@ async def test_nobody_changes_what_is_another_tenants(house: House) -> None:
             wrong.append(f"{name}: {answer.status_code}")
         if await house.contents() != before:
             wrong.append(f"{name}: has changed something")
+    for path, _ in await house.routes("delete"):
+        answer = await house.ours.admin.send("DELETE", house.filled(path))
+        if answer.status_code not in (403, 404):
+            wrong.append(f"DELETE {path}: {answer.status_code}")
     assert not wrong
 
 

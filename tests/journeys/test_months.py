@@ -8,10 +8,10 @@ import json
 from tests.world import LANDLINE, MOBILE, Customer, World
 
 
-async def opened(world: World, **more: str) -> Customer:
+async def opened(world: World) -> Customer:
     """A tenant with two seats since 1 June, in a house that has prices."""
     await world.has_prices()
-    return await world.tenant(seats=2, opened="2026-06-01", **more)
+    return await world.tenant(seats=2, opened="2026-06-01")
 
 
 async def charged(tenant: Customer) -> list[str]:

@@ -16,6 +16,7 @@ from tests.live.system import LOOPBACK, LiveSystem, Switch
 
 SWITCH_OPTION = "--switch"
 REAL_SWITCH = "real_switch"
+RUNNING = pytest.StashKey[LiveSystem]()
 SWITCHES: tuple[Switch, ...] = ("simulator", "freeswitch")
 
 
@@ -38,6 +39,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="needs a real FreeSWITCH: make live"))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, None, None]:
+    """End the system after the last live test, so that it does not run beside all the others."""
+    yield
+    running = item.session.stash.get(RUNNING, None)
+    if running is not None and (nextitem is None or nextitem.path.parent != item.path.parent):
+        running.stop()
+
+
 def _chosen(config: pytest.Config) -> Switch:
     """The option is unknown where pytest was not started for this folder; then it is the simulator."""
     return "freeswitch" if config.getoption(SWITCH_OPTION, default=SWITCHES[0]) == "freeswitch" else "simulator"
@@ -54,6 +64,7 @@ def system(
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"'.encode())
     url = make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
     system = LiveSystem(tmp_path_factory.mktemp("live"), url, _chosen(request.config))
+    request.session.stash[RUNNING] = system
     try:
         system.start()
         yield system

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from switch.documents.dialplan import SEAT_RING_SECONDS
 from switch.sip.carrier import Carrier
 from switch.sip.policy import Policy, answers, busy, no_answer, rejects
 from tests.live.customers import Office
@@ -150,6 +151,20 @@ async def test_a_seat_that_is_not_registered_does_not_ring(office: Office) -> No
     assert call.status == 480
     (leg,) = await customer.legs(1)
     assert leg["hangup_cause"] == "USER_NOT_REGISTERED"
+
+
+@pytest.mark.real_switch  # the simulator's own tests have it with a shorter time
+async def test_a_seat_that_does_not_answer_rings_for_a_minute(office: Office) -> None:
+    customer = await office.customer()
+    caller = await customer.seats[0].registered()
+    called = await customer.seats[1].registered(policy=no_answer())
+    call = await caller.call(customer.seats[1].extension, answer_timeout_seconds=SEAT_RING_SECONDS + 10)
+    assert call.status == 480
+    ringing = await called.next_call(ANSWER_LIMIT_SECONDS)
+    assert ringing.is_ended
+    legs = await customer.legs(2)
+    assert {leg["hangup_cause"] for leg in legs} == {"NO_ANSWER"}
+    assert {leg["billable_milliseconds"] for leg in legs} == {0}
 
 
 async def test_a_call_that_is_given_up_stops_ringing_and_costs_nothing(office: Office, carrier: Carrier) -> None:

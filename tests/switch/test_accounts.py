@@ -7,6 +7,7 @@ import time
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import ProgrammingError
 
 from infra.kit.database import Database, Scope
 from infra.kit.problems import InvalidInput
@@ -101,7 +102,13 @@ async def test_the_canary_is_made_once(database: Database) -> None:
     assert (canary.kind, canary.seat_id, canary.a1_hash) == ("canary", None, first)
 
 
-async def test_a_tenants_own_role_may_open_its_seats(database: Database) -> None:
+async def test_a_tenants_own_role_may_reissue_but_not_open(database: Database) -> None:
+    """A seat opens when it is paid, which is not the tenant's to say; its password is the tenant's own."""
     tenant = await add_tenant(database)
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        async with database.transaction(Scope.tenant(tenant.tenant_id)) as session:
+            await accounts.open_accounts(session, tenant, [("seat_1", "1001")])
+    async with database.transaction(Scope.platform()) as session:
+        opened = await accounts.open_accounts(session, tenant, [("seat_1", "1001")])
     async with database.transaction(Scope.tenant(tenant.tenant_id)) as session:
-        assert set(await accounts.open_accounts(session, tenant, [("seat_1", "1001")])) == {"seat_1"}
+        assert await accounts.reissue(session, tenant, "seat_1") != opened["seat_1"]

@@ -137,6 +137,22 @@ def test_what_is_no_record_is_refused(body: bytes) -> None:
         cdr_parsing.parse(body, now=NOW)
 
 
+@pytest.mark.parametrize("nested", [b'{"variables":' * 50_000, b'{"zz":' + b"[" * 100_000])
+def test_what_is_nested_too_deeply_is_refused_as_well(nested: bytes) -> None:
+    with pytest.raises(RecordUnreadable, match="too deeply"):
+        cdr_parsing.parse(nested, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("number", "kept"), [(b"Jos\xe9", "Jos\ufffd"), (b"9" * 300, "9" * 255), ("ф１２".encode(), "ф１２")]
+)
+def test_nobody_keeps_a_call_from_being_stored_by_the_number_he_shows(number: bytes, kept: str) -> None:
+    record = call_record(TENANT, began_at=NOW - timedelta(hours=1))
+    record["callflow"][0]["caller_profile"]["caller_id_number"] = "SHOWN"
+    body = json.dumps(record).encode().replace(b"SHOWN", number)
+    assert cdr_parsing.parse(body, now=NOW).caller == kept
+
+
 async def test_a_record_is_stored_whole_and_put_on_the_work_list(exchange: Exchange, renter: Renter) -> None:
     record = call_record(renter.tenant_id, seatline_seat=renter.seats["1001"])
     assert (await exchange.report(record)).status_code == 200

@@ -300,6 +300,7 @@ def test_a_dialplan_form_says_who_calls_whom() -> None:
     assert call == Call(Origin.SEAT, "node-1", "ten_a", "1002", "1001", "1001", None, ("carrier", "spare"))
     assert calling_tenant(form) == "ten_a"
     assert source_address(form) == ("192.0.2.10", 5071)
+    assert source_address(form | {"variable_sip_network_port": "1" * 5_000}) == ("192.0.2.10", 0)
 
 
 def test_a_call_in_the_public_context_is_a_gateways_whatever_else_the_form_says() -> None:

@@ -151,3 +151,17 @@ async def test_while_the_database_is_away_every_file_stays(exchange: Exchange, r
 async def test_a_directory_that_is_none_is_refused(exchange: Exchange, spool: Path) -> None:
     with pytest.raises(InvalidInput, match="is not a directory"):
         await sweep(exchange, spool / "nowhere")
+
+
+@pytest.mark.parametrize("odd", [b'{"switchname":' * 10_000, b'{"switchname":"\\u0000"}', b'{"switchname":"n\xff"}'])
+async def test_no_file_keeps_the_others_from_being_stored(
+    exchange: Exchange, renter: Renter, spool: Path, odd: bytes
+) -> None:
+    file = failed_records_directory(spool) / "0.cdr.json"
+    file.write_bytes(odd)
+    grow_old(file)
+    lay_down(failed_records_directory(spool), call_record(renter.tenant_id))
+    assert await import_directory(exchange.api.database, spool, file_limit_bytes=200_000) == Imported(
+        stored=1, set_aside=1
+    )
+    assert left_in(spool) == []
