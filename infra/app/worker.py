@@ -20,7 +20,8 @@ from tenancy.models import AccessToken
 
 log = logs.get(__name__)
 GRACEFUL_STOP_SECONDS = 20
-POLL_SECONDS = 2.0
+POLL_SECONDS = 0.5
+"""A job that waits for another with the same lock is found by the next poll, not by a notification."""
 TASK_MODULES = infra.app.rooms.TASK_MODULES
 """Imported for their registrations."""
 
