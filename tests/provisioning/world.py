@@ -105,7 +105,7 @@ class World:
         await run_jobs(self.database_url)
         assert await failed_tasks(self.database_url) == []
 
-    async def defer(self, task: str, **arguments: str) -> None:
+    async def defer(self, task: str, **arguments: Any) -> None:
         """Let the worker do one task, and what follows from it."""
         async with self.api.database.transaction(Scope.platform()) as session:
             await jobs.defer(session, task, **arguments)
