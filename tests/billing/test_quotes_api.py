@@ -70,13 +70,18 @@ async def test_a_bad_member_is_named(api: Api, change: dict[str, Any], field: st
     assert (answer.status_code, answer.json()["field"]) == (422, field)
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 100_000, b'{"until": NaN}', b'{"a": 1, "a": 2}']
-)
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b'{"until": NaN}', b'{"a": 1, "a": 2}'])
 async def test_what_is_no_quote_is_refused(api: Api, body: bytes) -> None:
     finance = await api.client("finance")
     answer = await finance.post_bytes("/v1/quotes", body, "application/json")
     assert (answer.status_code, answer.json()["code"]) == (422, "quote_refused")
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 100_000])
+async def test_a_quote_that_no_reader_should_be_given_is_refused_before_it(api: Api, body: bytes) -> None:
+    finance = await api.client("finance")
+    answer = await finance.post_bytes("/v1/quotes", body, "application/json")
+    assert (answer.status_code, answer.json()["code"]) == (400, "unreadable_text")
 
 
 async def test_a_quote_beyond_the_limit_is_refused(api: Api) -> None:
