@@ -8,9 +8,9 @@ from statistics import median
 
 from tests.bench.load import Load, LoadClient, Outcome
 
-ROUNDS = 5
-ROUND_SECONDS = 2.5
-WARM_UP_SECONDS = 1.0
+ROUNDS = 11
+ROUND_SECONDS = 1.2
+WARM_UP_SECONDS = 2.0
 CONNECTIONS = 32
 
 
