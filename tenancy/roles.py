@@ -20,12 +20,12 @@ _PERMISSIONS: dict[Role, frozenset[str]] = {
     | {
         "tenants:write", "clients:write", "contracts:write", "seat_orders:write", "seat_orders:waive_notice",
         "seats:write", "rate_decks:write", "nodes:read", "nodes:write", "numbers:write", "gateways:write",
-        "set_aside_records:read", "set_aside_records:write",
+        "set_aside_records:read", "set_aside_records:write", "invoice_runs:preview", "bank_statements:read",
     },
     "finance": _TENANT_READS
     | {
         "contracts:write", "rate_decks:write", "invoices:write", "payments:write", "charges:write",
-        "set_aside_records:read",
+        "refunds:write", "invoice_runs:preview", "set_aside_records:read", "bank_statements:read",
     },
     "tenant_admin": _TENANT_READS | {"seat_orders:write", "seats:write", "clients:write"},
     "tenant_viewer": _TENANT_READS,

@@ -28,6 +28,7 @@ from tenancy.roles import ROLES, TENANT_ROLES, Role, permissions_of
 
 TOKEN_PREFIX = "sat_"  # noqa: S105 - a prefix that lets scanners recognise a leaked token
 SECRET_PREFIX = "scs_"  # noqa: S105
+NAME_LIMIT_CHARACTERS = 200
 
 
 async def create_client(session: AsyncSession, *, name: str, role: str, tenant_id: str | None) -> tuple[Client, str]:
@@ -37,6 +38,8 @@ async def create_client(session: AsyncSession, *, name: str, role: str, tenant_i
     if (role in TENANT_ROLES) != (tenant_id is not None):
         expected = "needs" if role in TENANT_ROLES else "has no"
         raise InvalidInput(f"A client with the role {role} {expected} tenant_id.", field="tenant_id")
+    if not name.strip() or len(name) > NAME_LIMIT_CHARACTERS:
+        raise InvalidInput(f"A client's name has 1 to {NAME_LIMIT_CHARACTERS} characters.", field="name")
     secret = SECRET_PREFIX + sealing.new_secret()
     client = Client(
         client_id=new_id("cli"),
@@ -84,6 +87,8 @@ async def authenticate(session: AsyncSession, authorization: str | None) -> Prin
     if access.revoked_at is not None or client.revoked_at is not None or access.expires_at <= clock.now():
         raise Unauthenticated("The token has expired or was revoked; get a new one from POST /oauth/token.")
     role = cast("Role", client.role)
+    if (role in TENANT_ROLES) != (client.tenant_id is not None):
+        raise Unauthenticated("The client's role does not fit its tenant; ask the operator for another client.")
     return Principal(
         client_id=client.client_id, tenant_id=client.tenant_id, role=role, permissions=permissions_of(role)
     )

@@ -15,6 +15,7 @@ from infra.kit.problems import Refusal
 from infra.kit.settings import SettingRefused
 
 USAGE_ERROR = 2
+MAX_PROCESSES = 256
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -153,6 +154,13 @@ def rate(arguments: argparse.Namespace) -> int:
     return calculators.rate_files(arguments.deck, arguments.calls)
 
 
+def _processes(text: str) -> int:
+    """How many processes; argparse shows what is wrong with it."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= MAX_PROCESSES):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MAX_PROCESSES}")
+    return int(text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Every sub-command with its arguments."""
     parser = argparse.ArgumentParser(prog="seatline", description="Rents out call-centre seats on FreeSWITCH.")
@@ -163,7 +171,7 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         return command
 
-    add("serve", serve).add_argument("--workers", type=int, default=1, help="API processes")
+    add("serve", serve).add_argument("--workers", type=_processes, default=1, help="API processes")
     add("worker", worker)
     add("migrate", migrate)
     add("secret-key", secret_key)

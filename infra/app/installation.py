@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from sqlalchemy.exc import OperationalError
+
 from infra.app import schema
 from infra.kit import clock, logs
 from infra.kit.database import Database, blocking_engine
 from infra.kit.embedded_postgres import EmbeddedPostgres
+from infra.kit.problems import Unavailable
 from infra.kit.sealing import Seal
-from infra.kit.settings import Settings, load
+from infra.kit.settings import SettingRefused, Settings, load
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,10 @@ def open_installation() -> Installation:
     settings = load()
     logs.configure(settings.log_level)
     if settings.clock_file is not None:
-        clock.share(settings.clock_file)
+        try:
+            clock.share(settings.clock_file)
+        except (OSError, ValueError) as error:
+            raise SettingRefused(f"SEATLINE_CLOCK_FILE: {settings.clock_file} is no clock file: {error}.") from None
     url = settings.database_url
     if url is None:
         url = EmbeddedPostgres(settings.data_directory / "postgres").ensure_running()
@@ -49,9 +55,11 @@ def open_installation() -> Installation:
 
 
 def migrate(installation: Installation) -> None:
-    """Bring the database to the newest schema."""
+    """Bring the database to the newest schema. Raises `Unavailable` when it is away."""
     engine = blocking_engine(installation.database_url)
     try:
         schema.upgrade(engine)
+    except OperationalError as error:
+        raise Unavailable(f"The database does not answer: {error.orig}") from error
     finally:
         engine.dispose()

@@ -8,7 +8,9 @@ import signal
 from pathlib import Path
 
 from infra.kit import clock, logs
+from infra.kit.problems import InvalidInput
 from switch.simulator.node import SimulatedNode
+from switch.simulator.xml_document import ConfigurationUnreadable
 
 CLOCK_VARIABLE = "SEATLINE_CLOCK_FILE"
 
@@ -22,7 +24,10 @@ async def run(directory: Path) -> int:
     logs.configure(os.environ.get("SEATLINE_LOG_LEVEL", "info"))
     if shared := os.environ.get(CLOCK_VARIABLE):
         clock.share(Path(shared))
-    node = SimulatedNode.from_configuration(directory)
+    try:
+        node = SimulatedNode.from_configuration(directory)
+    except ConfigurationUnreadable as error:
+        raise InvalidInput(f"{error}; write it with `seatline node-config`.", field="directory") from error
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -17,7 +17,7 @@ NUL = "\x00"
 NESTING_LIMIT_LEVELS = 100
 """Far more than any body of ours has; the JSON reader itself gives up at some thousand."""
 
-_OTHER_KINDS = ("multipart/", "text/csv")
+_OTHER_KINDS = ("multipart/", "text/csv", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")
 """Bodies that are no JSON: their handlers read them."""
 
 

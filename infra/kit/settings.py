@@ -5,6 +5,7 @@ A missing or wrong value is one line that names the variable and the remedy, and
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,7 +83,12 @@ def _url(environ: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str
     text = environ.get(name, "").strip()
     if not text:
         return None
-    if urlsplit(text).scheme not in schemes:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # is read, and refused, only when it is asked for
+    except ValueError:  # its text may show a password
+        raise SettingRefused(f"{name}: is not a URL such as {schemes[0]}://host:port/path.") from None
+    if parts.scheme not in schemes:
         raise SettingRefused(f"{name}: must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}.")
     return text
 
@@ -94,17 +100,29 @@ def _secret_key(environ: Mapping[str, str], environment: Environment, data_direc
     if not text and environment == "production":
         raise SettingRefused(f"{name}: is required in production; make one with `seatline secret-key`.")
     if not text:
-        path = data_directory / "secret.key"
-        if not path.exists():
-            data_directory.mkdir(parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_text(Fernet.generate_key().decode())
-        text = path.read_text().strip()
+        try:
+            text = _kept_key(data_directory)
+        except OSError as error:
+            raise SettingRefused(f"SEATLINE_DATA_DIRECTORY: {data_directory}: {error.strerror or error}.") from None
     try:
         Fernet(text)
     except ValueError:
         raise SettingRefused(f"{name}: is not a key as `seatline secret-key` prints it.") from None
     return text
+
+
+def _kept_key(data_directory: Path) -> str:
+    """The key beside the data; made once, also when several processes begin together."""
+    path = data_directory / "secret.key"
+    if not path.exists():
+        data_directory.mkdir(parents=True, exist_ok=True)
+        own = data_directory / f"secret.key.{os.getpid()}"
+        own.touch(mode=0o600)
+        own.write_text(Fernet.generate_key().decode())
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(own)
+        own.unlink()
+    return path.read_text().strip()
 
 
 def _database_url(environ: Mapping[str, str]) -> str | None:

@@ -7,8 +7,9 @@ role, lets the application answer into a buffer, and sends the answer only after
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,13 @@ from infra.kit.sealing import Seal
 log = logs.get(__name__)
 SCOPE_KEY = "seatline"
 TRANSACTIONAL_PREFIX = "/v1/"
+OAUTH_PREFIX = "/oauth/"
+"""Requests with transactions of their own; a unit of work only limits how long they may take."""
+
 KEY_LIMIT_CHARACTERS = 255
+BODY_TIMEOUT_SECONDS = 60.0
+ANSWER_TIMEOUT_SECONDS = 90.0
+"""Longer than the longest statement may take (`database_timeout_seconds`): only a database that is silent gets here."""
 
 AsgiScope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -54,6 +61,14 @@ class IdempotencyKeyReused(Conflict):
     code = "idempotency_key_reused"
     status = 422
     title = "The Idempotency-Key belongs to another request"
+
+
+class BodyTooSlow(Refusal):
+    """The body did not arrive in time."""
+
+    code = "body_too_slow"
+    status = 408
+    title = "The body took too long to arrive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +118,20 @@ def header(scope: AsgiScope, name: bytes) -> str | None:
 
 
 async def read_body(scope: AsgiScope, receive: Receive, limit_bytes: int) -> bytes:
-    """The whole body; raises `TooLarge` as soon as it is known to be, `MalformedRequest` when it ends early."""
+    """The whole body; raises `TooLarge` as soon as it is known to be, `MalformedRequest` when it ends early,
+    `BodyTooSlow` when it has not arrived after `BODY_TIMEOUT_SECONDS`.
+    """
     length = header(scope, b"content-length")
     if length is not None and length.isascii() and length.isdigit() and int(length[:20]) > limit_bytes:
         raise TooLarge(f"The body has {length} bytes; at most {limit_bytes} are taken here.")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
+            return await _read_parts(receive, limit_bytes)
+    except TimeoutError:
+        raise BodyTooSlow(f"The whole body must arrive within {BODY_TIMEOUT_SECONDS:g} seconds.") from None
+
+
+async def _read_parts(receive: Receive, limit_bytes: int) -> bytes:
     body = bytearray()
     while True:
         message = await receive()
@@ -143,20 +168,25 @@ class UnitOfWork:
         authenticate: Authenticate,
         seal: Seal,
         body_limit_bytes: int,
+        answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
     ) -> None:
         self._app = app
         self._database = database
         self._authenticate = authenticate
         self._seal = seal
         self._body_limit_bytes = body_limit_bytes
+        self._answer_timeout_seconds = answer_timeout_seconds
+        self._left_behind: set[asyncio.Task[Answer]] = set()
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         # The framework reads //v1/tenants as /v1/tenants.
-        if scope["type"] != "http" or not f"/{scope['path'].lstrip('/')}".startswith(TRANSACTIONAL_PREFIX):
+        path = f"/{scope['path'].lstrip('/')}" if scope["type"] == "http" else ""
+        if not path.startswith((TRANSACTIONAL_PREFIX, OAUTH_PREFIX)):
             await self._app(scope, receive, send)
             return
+        carry_out = self._within_transaction if path.startswith(TRANSACTIONAL_PREFIX) else self._by_itself
         try:
-            answer = await self._within_transaction(scope, receive)
+            answer = await self._in_time(carry_out(scope, receive))
         except _RollBack as rolled_back:
             answer = rolled_back.answer
         except Refusal as refusal:
@@ -173,6 +203,35 @@ class UnitOfWork:
             return Unstorable()
         log.error("request.failed", path=scope["path"], method=scope["method"], exc_info=error)
         return Unexpected()
+
+    async def _in_time(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """The answer, or 503 when there is none in time.
+
+        A database that has fallen silent does not even end a statement that is cancelled, so the work is left behind;
+        the pool's size limits how much of it there can be.
+        """
+        task = asyncio.create_task(work)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=self._answer_timeout_seconds)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if done:
+            return task.result()
+        self._left_behind.add(task)
+        task.add_done_callback(self._forget)
+        task.cancel()
+        log.warning("request.no_answer_in_time", timeout_seconds=self._answer_timeout_seconds)
+        raise Unavailable("The database does not answer. Repeat the request with the same Idempotency-Key.")
+
+    def _forget(self, task: asyncio.Task[Answer]) -> None:
+        self._left_behind.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.info("request.left_behind_ended", error=type(error).__name__)
+
+    async def _by_itself(self, scope: AsgiScope, receive: Receive) -> Answer:
+        body = await read_body(scope, receive, self._body_limit_bytes)
+        return await self._answer(scope, _replay(body, receive))
 
     async def _within_transaction(self, scope: AsgiScope, receive: Receive) -> Answer:
         body = await read_body(scope, receive, self._body_limit_bytes)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from sqlalchemy import update
+
+from infra.kit.database import Scope
+from tenancy.models import Client
 from tests.api import Api
 
 
@@ -147,3 +151,20 @@ async def test_client_credentials_that_are_no_text_get_the_oauth_error(api: Api)
     form, headers = {"grant_type": "client_credentials"}, {"authorization": "Basic //46/w=="}  # \xff\xfe:\xff
     answer = await api.http.post("/oauth/token", data=form, headers=headers)
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+async def test_a_clients_name_is_bounded(api: Api) -> None:
+    operator = await api.client("platform_operator")
+    for name in ("", " ", "x" * 201):
+        answer = await operator.post("/v1/clients", {"name": name, "role": "finance"})
+        assert (answer.status_code, answer.json()["field"]) == (422, "name")
+
+
+async def test_a_client_whose_role_does_not_fit_its_tenant_is_nobody(api: Api) -> None:
+    """Whatever wrote such a row, it opens nothing."""
+    viewer = await api.client("tenant_viewer", await api.tenant("ours"))
+    async with api.database.transaction(Scope.platform()) as session:
+        await session.execute(
+            update(Client).where(Client.client_id == viewer.client_id).values(role="platform_operator")
+        )
+    assert (await viewer.get("/v1/tenants")).status_code == 401

@@ -24,7 +24,7 @@ TENANT_TABLES = (
 
 TENANT_WRITES = {
     "audit_entry": APPEND_ONLY,
-    "client": "SELECT, INSERT, UPDATE",
+    "client": "SELECT, INSERT, UPDATE (revoked_at)",
     "seat": "SELECT, UPDATE",
     "sip_account": "SELECT, UPDATE",
 }
