@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import MediaType, Request, Response
 from litestar.connection import ASGIConnection
-from litestar.exceptions import HTTPException, NotAuthorizedException, ValidationException
+from litestar.exceptions import ClientException, HTTPException, NotAuthorizedException, ValidationException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 from sqlalchemy.exc import DBAPIError
@@ -134,7 +134,9 @@ def on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> 
         status = error.status_code
         title = "The request was refused"
 
-    refusal = FrameworkRefusal(error.detail or "See the API description at /schema.")
+    refusal: Refusal = FrameworkRefusal(error.detail or "See the API description at /schema.")
+    if type(error) is ClientException:
+        refusal = MalformedRequest(f"The body cannot be read: {error.detail}.", field="body")
     if error.status_code == NotFound.status:
         refusal = NotFound(f"There is nothing at {request.url.path}.")
     if isinstance(error, NotAuthorizedException):

@@ -45,6 +45,7 @@ async def test_a_body_that_is_not_json_is_a_problem(api: Api) -> None:
     operator = await api.client("platform_operator")
     answer = await operator.post_bytes("/v1/tenants", b"{nonsense", "application/json")
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert (answer.json()["code"], answer.json()["field"]) == ("malformed_request", "body")
 
 
 async def test_a_huge_body_is_refused(api: Api) -> None:
