@@ -204,7 +204,7 @@ async def start_invoice_run(
 
     The run is a job of its own with one transaction for each contract, so the answer only says that it is queued.
     """
-    month = _month(data.month)
+    month = read_month(data.month)
     if month.first > clock.today():
         raise MonthNotBegun(f"{month} has not begun; its invoices are dated {month.first}.", field="month")
     await jobs.defer(session, RUN_MONTH, lock=RUN_MONTH, month=str(month))
@@ -285,7 +285,8 @@ async def get_balance(
     return balance_view(tenant.tenant_id, await ledger.balance(session, tenant.tenant_id))
 
 
-def _month(text: str) -> Month:
+def read_month(text: str) -> Month:
+    """A month such as `2026-07`; raises `InvalidInput` for anything else."""
     try:
         day = date.fromisoformat(f"{text}-01")
     except ValueError:

@@ -119,6 +119,7 @@ async def _charges(session: AsyncSession, contract: Contract, before: date) -> t
         OneOffCharge.tenant_id == contract.tenant_id,
         OneOffCharge.contract_id == contract.contract_id,
         OneOffCharge.billed_on.is_(None),
+        OneOffCharge.cancelled_at.is_(None),
         OneOffCharge.on < before,
     )
     return tuple(rules.OneOffCharge(row.on, row.kind, row.amount) for row in (await session.execute(query)).scalars())

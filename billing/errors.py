@@ -99,3 +99,65 @@ class MonthNotBegun(InvalidInput):
     """Invoices of a month are made when it has begun."""
 
     code = "month_not_begun"
+
+
+class ChargeRefused(BillingRefused):
+    """A one-off charge's kind, day, amount or note is not acceptable; `field` names the one at fault."""
+
+    code = "charge_refused"
+    title = "The charge is not acceptable"
+
+
+class ChargeNotFound(NotFound):
+    """There is no such one-off charge for this caller."""
+
+    code = "charge_not_found"
+
+
+class ChargeNotCancellable(Conflict):
+    """The charge is on an invoice, or has been cancelled already."""
+
+    code = "charge_not_cancellable"
+
+
+class LineNotFound(NotFound):
+    """The invoice has no line of this number."""
+
+    code = "invoice_line_not_found"
+
+
+class RefundRefused(BillingRefused):
+    """A refund's amount, day, reference or note is not acceptable; `field` names the one at fault."""
+
+    code = "refund_refused"
+    title = "The refund is not acceptable"
+
+
+class CreditTooSmall(Conflict):
+    """The tenant's free credit is smaller than what is to be refunded."""
+
+    code = "credit_too_small"
+
+
+class RefundNotFound(NotFound):
+    """There is no such refund for this caller."""
+
+    code = "refund_not_found"
+
+
+class RefundReferenceUsed(Conflict):
+    """A refund of this tenant with this reference has been recorded already."""
+
+    code = "refund_reference_used"
+
+
+class RefundReversed(Conflict):
+    """The refund has been reversed already."""
+
+    code = "refund_reversed"
+
+
+class PaymentRefunded(Conflict):
+    """Money of the payment has been paid out as a refund, so it cannot be taken back before the refund is."""
+
+    code = "payment_refunded"

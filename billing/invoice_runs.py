@@ -7,11 +7,10 @@ on where it stopped. Rating holds the contract FOR SHARE: a call is either in th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import books, contracts, invoices, leases, ledger, order_invoices, usage
@@ -52,7 +51,9 @@ async def run_month(runtime: Runtime, month: Month) -> MonthRun:
     """
     run = MonthRun(month)
     rated: set[str] = set()
-    for tenant_id, contract_id in await _due(runtime.database, month):
+    async with runtime.database.transaction(Scope.platform()) as session:
+        due = [tuple(row) for row in await session.execute(due_contracts(month))]
+    for tenant_id, contract_id in due:
         try:
             if tenant_id not in rated:
                 await _rate_what_waits(runtime.database, tenant_id)
@@ -148,19 +149,33 @@ def _draft(contract: Contract, book: Book, usage_month: Month, *, released_on: d
         return monthly_invoice(terms, book, month, released_on=released_on)
     if usage_month == Month.of(ends_on):
         return final_invoice(terms, book, ends_on)
-    # A supplementary final invoice (rule 11): late calls only, since the first one took everything that was held.
-    last_day = Month.of(ends_on).last
-    late = replace(book, holdings=(), usage=tuple(replace(each, on=last_day) for each in book.usage))
-    draft = final_invoice(terms, late, ends_on)
-    if draft is None:
-        return None
-    due_on = monthly_due_on(terms, month, released_on)
-    return replace(draft, issued_on=month.first, due_on=due_on, period=str(usage_month))
+    # A supplementary final invoice (rule 11): late calls and charges only, since the first one took all that was held.
+    draft = final_invoice(terms, replace(book, holdings=()), usage_month.last)
+    return None if draft is None else replace(draft, due_on=monthly_due_on(terms, month, released_on))
 
 
-async def _due(database: Database, month: Month) -> Sequence[tuple[str, str]]:
-    """Contracts with something to invoice before this month's 1st, in the order of tenants."""
-    late_charge = (
+def due_contracts(month: Month) -> Select[str, str]:
+    """Tenants and contracts with something to invoice before this month's 1st, in their order.
+
+    After its final invoice a contract is due for late calls and charges only.
+    """
+    last_month = func.least(func.date_trunc("month", Contract.ends_on), month.preceding.first)
+    return (
+        select(Contract.tenant_id, Contract.contract_id)
+        .where(
+            Contract.opens_on < month.first,
+            Contract.billed_through.is_(None)
+            | (Contract.billed_through < last_month)
+            | _late_calls(month)
+            | (_late_charges(month) & (Contract.billed_through < month.preceding.first)),
+        )
+        .order_by(Contract.tenant_id, Contract.contract_id)
+    )
+
+
+def _late_calls(month: Month) -> ColumnElement[bool]:
+    """Whether a contract has calls that go on an invoice of up to this month and are on none yet."""
+    return (
         select(Charge.leg_id)
         .where(
             Charge.tenant_id == Contract.tenant_id,
@@ -170,17 +185,21 @@ async def _due(database: Database, month: Month) -> Sequence[tuple[str, str]]:
         )
         .exists()
     )
-    last_month = func.least(func.date_trunc("month", Contract.ends_on), month.preceding.first)
-    query = (
-        select(Contract.tenant_id, Contract.contract_id)
+
+
+def _late_charges(month: Month) -> ColumnElement[bool]:
+    """Whether a contract has one-off charges from before this month that are on no invoice yet."""
+    return (
+        select(OneOffCharge.charge_id)
         .where(
-            Contract.opens_on < month.first,
-            Contract.billed_through.is_(None) | (Contract.billed_through < last_month) | late_charge,
+            OneOffCharge.tenant_id == Contract.tenant_id,
+            OneOffCharge.contract_id == Contract.contract_id,
+            OneOffCharge.billed_on.is_(None),
+            OneOffCharge.cancelled_at.is_(None),
+            OneOffCharge.on < month.first,
         )
-        .order_by(Contract.tenant_id, Contract.contract_id)
+        .exists()
     )
-    async with database.transaction(Scope.platform()) as session:
-        return (await session.execute(query)).all()
 
 
 async def _bill(database: Database, run: MonthRun, tenant_id: str, contract_id: str) -> None:
@@ -188,27 +207,27 @@ async def _bill(database: Database, run: MonthRun, tenant_id: str, contract_id: 
     while True:
         async with database.transaction(Scope.platform()) as session:
             contract = await get_contract(session, tenant_id, contract_id, for_update=True)
-            usage_month = next_usage_month(contract)
-            if usage_month >= run.month or not await _has_to_bill(session, contract, run.month):
+            if not await has_to_bill(session, contract, run.month):
                 return
-            invoice = await bill_contract(session, contract, usage_month)
+            invoice = await bill_contract(session, contract, next_usage_month(contract))
         run.issued += invoice is not None
         run.without_lines += invoice is None
 
 
-async def _has_to_bill(session: AsyncSession, contract: Contract, month: Month) -> bool:
-    """After its final invoice a contract is only invoiced for late calls."""
+async def has_to_bill(session: AsyncSession, contract: Contract, month: Month) -> bool:
+    """Whether a contract lacks an invoice of up to this month; after its final one only late calls and charges do."""
+    if next_usage_month(contract) >= month:
+        return False
     if contract.ends_on is None or contract.billed_through is None:
         return True
     if contract.billed_through < Month.of(contract.ends_on).first:
         return True
-    query = select(func.count()).where(
-        Charge.tenant_id == contract.tenant_id,
-        Charge.contract_id == contract.contract_id,
-        Charge.billing_month > contract.billed_through,
-        Charge.billing_month < month.first,
+    query = select(Contract.contract_id).where(
+        Contract.tenant_id == contract.tenant_id,
+        Contract.contract_id == contract.contract_id,
+        _late_calls(month) | _late_charges(month),
     )
-    return bool(await session.scalar(query))
+    return await session.scalar(query) is not None
 
 
 async def _note_taken(session: AsyncSession, contract: Contract, book: Book, month: Month) -> None:
@@ -220,6 +239,7 @@ async def _note_taken(session: AsyncSession, contract: Contract, book: Book, mon
             OneOffCharge.tenant_id == contract.tenant_id,
             OneOffCharge.contract_id == contract.contract_id,
             OneOffCharge.billed_on.is_(None),
+            OneOffCharge.cancelled_at.is_(None),
             OneOffCharge.on < month.first,
         )
         .values(billed_on=month.first)

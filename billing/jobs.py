@@ -5,6 +5,7 @@ from __future__ import annotations
 from billing import dunning, invoice_runs, usage
 from billing.models import UnratedCall
 from billing.rules.months import Month
+from billing.statements import matching
 from infra.kit import clock, jobs, logs
 from infra.kit.database import Database, Scope
 from switch.models import NewCall
@@ -92,6 +93,12 @@ async def advance_tenant_dunning(runtime: jobs.Runtime, *, tenant_id: str) -> No
     """The same for one tenant, after its account has changed."""
     async with runtime.database.transaction(Scope.platform()) as session:
         await dunning.advance(session, tenant_id, clock.today())
+
+
+@jobs.task("billing.match_bank_statement")
+async def match_bank_statement(runtime: jobs.Runtime, *, statement_id: str) -> None:
+    """Turn the sure lines of an imported statement into payments and queue the others; one transaction a tenant."""
+    await matching.match_statement(runtime, statement_id)
 
 
 async def _run_month(runtime: jobs.Runtime, month: Month) -> None:

@@ -1,8 +1,9 @@
-"""What a tenant owes and has to its credit: money set against invoices, and undone again (rules 3, 5 and 8).
+"""What a tenant owes and has to its credit: money set against invoices, paid out, undone (rules 3, 5, 8 and 11).
 
 Credit is what is left of payments and of invoices with a negative total; every part that is used is an `Allocation`
-of one source to one invoice. Every caller has locked the tenant before (`tenancy.tenants.get(for_update=True)`), so
-that no fen is used twice. Which invoices are paid first is `billing.rules.allocation`'s to say.
+of one source to one invoice or refund. Every caller has locked the tenant before
+(`tenancy.tenants.get(for_update=True)`), so that no fen is used twice. Which invoices are paid first is
+`billing.rules.allocation`'s to say.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy import func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing.contracts import ADVANCE_ORDERS
-from billing.models import Allocation, Invoice, Payment
+from billing.models import Allocation, Invoice, Payment, Refund
 from billing.rules.allocation import OpenInvoice, allocate
 from billing.rules.lines import REASONS
 from infra.kit import clock, jobs, money
@@ -116,7 +117,7 @@ async def set_off(session: AsyncSession, tenant_id: str, on: date) -> list[Invoi
     for share in shares:
         invoice = by_id[share.key]
         for source_id, amount in purse.take(share.amount):
-            session.add(_allocation(invoice, source_id, amount, max(on, invoice.issued_on)))
+            session.add(_allocation(tenant_id, source_id, invoice.invoice_id, amount, max(on, invoice.issued_on)))
         invoice.paid += share.amount
         if is_settled(invoice):
             invoice.paid_on = max(on, invoice.issued_on)
@@ -126,10 +127,41 @@ async def set_off(session: AsyncSession, tenant_id: str, on: date) -> list[Invoi
     return settled
 
 
+async def pay_out(session: AsyncSession, tenant_id: str, refund_id: str, amount: Decimal, on: date) -> bool:
+    """Use credit, the oldest first, for a refund (rule 11); False, with nothing done, where there is not so much."""
+    sources = await credits_of(session, tenant_id)
+    if sum((source.left for source in sources), money.ZERO) < amount:
+        return False
+    for source_id, part in _Purse(sources).take(amount):
+        session.add(_allocation(tenant_id, source_id, refund_id, part, on))
+    await session.flush()
+    return True
+
+
+async def refunds_from(session: AsyncSession, tenant_id: str, source_id: str) -> Sequence[str]:
+    """The refunds in force that money of this source was paid out with."""
+    query = (
+        select(Refund.refund_id)
+        .join(Allocation, (Allocation.tenant_id == Refund.tenant_id) & (Allocation.invoice_id == Refund.refund_id))
+        .where(
+            Refund.tenant_id == tenant_id,
+            Refund.reversed_at.is_(None),
+            Allocation.source_id == source_id,
+            Allocation.undone_at.is_(None),
+        )
+        .order_by(Refund.refund_id)
+    )
+    return (await session.execute(query)).scalars().all()
+
+
 async def undo(
     session: AsyncSession, tenant_id: str, *, source_id: str | None = None, invoice_id: str | None = None
 ) -> None:
-    """Take back what a source has paid, or what an invoice has received; the money is credit of its sources again."""
+    """Take back what a source has paid, or what an invoice or a refund has received.
+
+    The money is credit of its sources again. A source that a refund in force was paid out with is not undone: the
+    caller has asked `refunds_from`.
+    """
     query = select(Allocation).where(Allocation.tenant_id == tenant_id, Allocation.undone_at.is_(None))
     if source_id is not None:
         query = query.where(Allocation.source_id == source_id)
@@ -141,9 +173,10 @@ async def undo(
     invoices = {invoice.invoice_id: invoice for invoice in (await session.execute(found)).scalars()}
     for allocation in allocations:
         allocation.undone_at = clock.now()
-        invoice = invoices[allocation.invoice_id]
-        invoice.paid -= allocation.amount
-        invoice.paid_on = None
+        invoice = invoices.get(allocation.invoice_id)
+        if invoice is not None:  # else it was paid out as a refund
+            invoice.paid -= allocation.amount
+            invoice.paid_on = None
     await session.flush()
 
 
@@ -169,12 +202,12 @@ def _place(reason: str) -> int:
     return next(place for place, known in enumerate(REASONS) if known == reason)
 
 
-def _allocation(invoice: Invoice, source_id: str, amount: Decimal, on: date) -> Allocation:
+def _allocation(tenant_id: str, source_id: str, target_id: str, amount: Decimal, on: date) -> Allocation:
     return Allocation(
-        tenant_id=invoice.tenant_id,
+        tenant_id=tenant_id,
         allocation_id=new_id("alc"),
         source_id=source_id,
-        invoice_id=invoice.invoice_id,
+        invoice_id=target_id,
         amount=amount,
         allocated_on=on,
         undone_at=None,

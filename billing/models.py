@@ -106,6 +106,16 @@ class OneOffCharge(Base):
     """A charge that happens once: recruitment, equipment, utilities, property, penalty."""
 
     __tablename__ = "one_off_charge"
+    __table_args__ = (
+        Index(None, "charge_id"),
+        Index(
+            "ix_one_off_charge_to_bill",
+            "tenant_id",
+            "contract_id",
+            "on",
+            postgresql_where=text("billed_on IS NULL AND cancelled_at IS NULL"),
+        ),
+    )
 
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
     charge_id: Mapped[str] = mapped_column(primary_key=True)
@@ -116,6 +126,9 @@ class OneOffCharge(Base):
     note: Mapped[str]
     billed_on: Mapped[date | None]
     """Date of the invoice that took it; also set when its kind rounded to nothing there."""
+    cancelled_at: Mapped[datetime | None]
+    """Set when it was taken back before any invoice took it; it is never charged then."""
+    cancellation_reason: Mapped[str | None]
 
 
 class RateDeck(Base):
@@ -279,8 +292,38 @@ class Payment(Base):
     reversal_reason: Mapped[str | None]
 
 
+class Refund(Base):
+    """Credit paid out to the tenant, as finance released it; reversed, never deleted."""
+
+    __tablename__ = "refund"
+    __table_args__ = (
+        Index(None, "refund_id"),
+        Index(
+            "uq_refund_reference",
+            "tenant_id",
+            "reference",
+            unique=True,
+            postgresql_where=text("reversed_at IS NULL"),
+        ),
+    )
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    refund_id: Mapped[str] = mapped_column(primary_key=True)
+    amount: Mapped[Decimal]
+    value_on: Mapped[date]
+    """The day on which the money left the operator's account."""
+    reference: Mapped[str]
+    """What the bank's transfer out is known by."""
+    note: Mapped[str]
+    released_by: Mapped[str]
+    """The API client that released it."""
+    recorded_at: Mapped[datetime]
+    reversed_at: Mapped[datetime | None]
+    reversal_reason: Mapped[str | None]
+
+
 class Allocation(Base):
-    """A part of a payment, or of a credit invoice, set against an open invoice."""
+    """A part of a payment, or of a credit invoice, set against an open invoice or paid out as a refund."""
 
     __tablename__ = "allocation"
     __table_args__ = (Index(None, "tenant_id", "source_id"), Index(None, "tenant_id", "invoice_id"))
@@ -290,10 +333,11 @@ class Allocation(Base):
     source_id: Mapped[str]
     """A payment, or an invoice with a negative total."""
     invoice_id: Mapped[str]
+    """The invoice that it pays a part of; a refund's id where the money went back to the tenant."""
     amount: Mapped[Decimal]
     allocated_on: Mapped[date]
     undone_at: Mapped[datetime | None]
-    """Set when the payment was reversed or the invoice voided; it counts no more, but stays to be seen."""
+    """Set when the payment or refund was reversed or the invoice voided; it counts no more, but stays to be seen."""
 
 
 class Suspension(Base):

@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import dunning, leases, ledger
 from billing.contracts import get_contract
-from billing.errors import PaymentNotFound, PaymentRefused, PaymentReversed, ReferenceUsed
+from billing.errors import PaymentNotFound, PaymentRefunded, PaymentRefused, PaymentReversed, ReferenceUsed
 from billing.models import Holding, Payment
 from billing.rules.reading import Reader
+from billing.statements.returns import return_to_queue
 from infra.kit import audit, clock, jobs, money
 from infra.kit.ids import new_id
 from infra.kit.problems import InvalidInput
@@ -81,8 +82,9 @@ async def record(
 async def reverse(session: AsyncSession, *, tenant_id: str, payment_id: str, reason: str) -> Payment:
     """Take a wrongly recorded payment back: what it paid is open again, other credit is used for it.
 
-    The payment and its allocations stay to be seen. A suspension follows at the next look of dunning, which is woken
-    here. Raises `PaymentNotFound`, `PaymentReversed`, `InvalidInput` for an empty reason.
+    The payment and its allocations stay to be seen; the line of a bank statement that made it waits for a person
+    again. A suspension follows at the next look of dunning, which is woken here. Raises `PaymentNotFound`,
+    `PaymentReversed`, `PaymentRefunded` where its money was paid out since, `InvalidInput` for an empty reason.
     """
     if not reason.strip() or len(reason) > TEXT_LIMIT_CHARACTERS:
         raise InvalidInput(f"Say why, in 1 to {TEXT_LIMIT_CHARACTERS} characters.", field="reason")
@@ -90,6 +92,11 @@ async def reverse(session: AsyncSession, *, tenant_id: str, payment_id: str, rea
     payment = await find(session, payment_id, tenant_id)
     if payment.reversed_at is not None:
         raise PaymentReversed(f"The payment {payment_id} was reversed at {payment.reversed_at}.", field="payment_id")
+    refunds = await ledger.refunds_from(session, tenant_id, payment_id)
+    if refunds:
+        raise PaymentRefunded(
+            f"Money of the payment was paid out again: reverse {', '.join(refunds)} first.", field="payment_id"
+        )
     await ledger.undo(session, tenant_id, source_id=payment_id)
     payment.reversed_at = clock.now()
     payment.reversal_reason = reason.strip()
@@ -102,6 +109,7 @@ async def reverse(session: AsyncSession, *, tenant_id: str, payment_id: str, rea
         amount=money.amount_text(payment.amount),
         reason=payment.reversal_reason,
     )
+    await return_to_queue(session, payment_id)
     await ledger.set_off(session, tenant_id, clock.today())
     await jobs.defer(session, ledger.ADVANCE_DUNNING_OF_TENANT, lock=f"tenant:{tenant_id}", tenant_id=tenant_id)
     return payment

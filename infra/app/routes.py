@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import billing.api
+import billing.finance_api
+import billing.statement_api
 import billing.usage_api
 import provisioning.api
 import switch.api
@@ -14,6 +16,8 @@ ROUTES = [
     *switch.api.ROUTES,
     *switch.call_api.ROUTES,
     *billing.api.ROUTES,
+    *billing.finance_api.ROUTES,
+    *billing.statement_api.ROUTES,
     *billing.usage_api.ROUTES,
     *provisioning.api.ROUTES,
 ]

@@ -9,6 +9,7 @@ from alembic.config import Config
 from sqlalchemy import Engine
 
 import billing.models
+import billing.statements.models
 import infra.kit.models
 import provisioning.models
 import switch.models
@@ -16,7 +17,14 @@ import tenancy.models
 from infra.kit import clock, partitions
 from infra.kit.database import Base
 
-MODEL_MODULES = (infra.kit.models, tenancy.models, switch.models, billing.models, provisioning.models)
+MODEL_MODULES = (
+    infra.kit.models,
+    tenancy.models,
+    switch.models,
+    billing.models,
+    billing.statements.models,
+    provisioning.models,
+)
 metadata = Base.metadata
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 

@@ -14,7 +14,8 @@ from tenancy import tenants
 from tenancy.models import Tenant
 
 GLOBAL_TABLES = {"sip_domain", "client", "access_token", "node", "gateway", "phone_number", "rate_deck",
-                 "set_aside_record", "idempotency_record", "schedule_entry"}  # fmt: skip
+                 "set_aside_record", "idempotency_record", "schedule_entry", "bank_mapping", "bank_statement",
+                 "bank_statement_line"}  # fmt: skip
 
 
 async def _two_tenants(database: Database) -> tuple[str, str]:

@@ -89,12 +89,16 @@ async def furnished(world: World) -> House:
     await world.travel_to("2026-05-31 09:00")
     await ours.pays_everything()
     payment = await theirs.pays_everything()
+    await theirs.pays("10.00")
+    refund = await world.finance.does("/v1/refunds", _refund(theirs.tenant_id))
     await world.travel_to("2026-06-17 12:00")
     record = await theirs.seat(1).record(MOBILE, milliseconds=60_000)
     await world.node_reports(record, await theirs.seat(1).node())
     await world.travel_to("2026-07-02 09:00")
     deck = (await _upload(world, "theirs", default=False).send()).json()
     await world.operator.does(f"/v1/contracts/{theirs.contract_id}/rate-deck", {"rate_deck_id": deck["deck_id"]})
+    charge = await world.finance.does("/v1/one-off-charges", _one_off_charge(theirs))
+    statement = (await (await _statement(world)).send()).json()
     return House(
         world,
         ours,
@@ -106,6 +110,11 @@ async def furnished(world: World) -> House:
             "leg_id": record["variables"]["uuid"],
             "invoice_id": (await theirs.invoice("monthly")).plain["invoice_id"],
             "payment_id": payment["payment_id"],
+            "refund_id": refund["refund_id"],
+            "charge_id": charge["charge_id"],
+            "statement_id": statement["statement_id"],
+            "month": "2026-07",
+            "line_number": "1",
             "order_id": (await theirs.admin.ask("/v1/seat-orders"))["items"][0]["order_id"],
             "seat_id": (await theirs.admin.ask("/v1/seats"))["items"][0]["seat_id"],
             "deck_id": deck["deck_id"],
@@ -224,6 +233,75 @@ async def _reverse_payment(house: House) -> Example:
     return Example(house.world.finance, f"/v1/payments/{payment['payment_id']}/reversal", {"reason": "not theirs"})
 
 
+def _refund(tenant_id: str) -> dict[str, Any]:
+    body = {"tenant_id": tenant_id, "amount": "10.00", "value_on": clock.today().isoformat(), "note": "paid twice"}
+    return body | {"reference": f"OUT-{next(_numbers)}"}
+
+
+async def _record_refund(house: House) -> Example:
+    tenant_id = await _new_tenant(house)
+    body = {"tenant_id": tenant_id, "amount": "12.34", "value_on": clock.today().isoformat()}
+    await house.world.finance.does("/v1/payments", body)
+    return Example(house.world.finance, "/v1/refunds", _refund(tenant_id))
+
+
+async def _reverse_refund(house: House) -> Example:
+    refund = (await (await _record_refund(house)).send()).json()
+    return Example(house.world.finance, f"/v1/refunds/{refund['refund_id']}/reversal", {"reason": "came back"})
+
+
+def _one_off_charge(customer: Customer) -> dict[str, Any]:
+    whom = {"tenant_id": customer.tenant_id, "contract_id": customer.contract_id}
+    return whom | {"kind": "equipment", "on": clock.today().isoformat(), "amount": "199.00", "note": "a lost headset"}
+
+
+async def _create_one_off_charge(house: House) -> Example:
+    return Example(house.world.finance, "/v1/one-off-charges", _one_off_charge(house.theirs))
+
+
+async def _cancel_one_off_charge(house: House) -> Example:
+    charge = (await (await _create_one_off_charge(house)).send()).json()
+    path = f"/v1/one-off-charges/{charge['charge_id']}/cancellation"
+    return Example(house.world.finance, path, {"reason": "it was found"})
+
+
+def _bank_mapping(name: str) -> dict[str, Any]:
+    columns = {"value_on": "date", "amount": "amount", "bank_reference": "reference", "remittance": ["text"]}
+    return {"name": name, "bank_account": "6222000011112222", "columns": columns}
+
+
+async def _statement(world: World) -> Example:
+    """A file with one line that only a person can place."""
+    name = f"bank-{next(_numbers)}"
+    await world.finance.does("/v1/bank-mappings", _bank_mapping(name))
+    content = f"date,amount,reference,text\n{clock.today()},{next(_numbers)}.00,{name},rent\n".encode()
+    path, kind = f"/v1/bank-statements?mapping={name}", {"content-type": "text/csv"}
+    return Example(world.finance, path, content=content, headers=kind)
+
+
+async def _create_bank_mapping(house: House) -> Example:
+    return Example(house.world.finance, "/v1/bank-mappings", _bank_mapping(f"bank-{next(_numbers)}"))
+
+
+async def _import_bank_statement(house: House) -> Example:
+    return await _statement(house.world)
+
+
+async def _line_path(house: House) -> str:
+    statement_id = (await (await _statement(house.world)).send()).json()["statement_id"]
+    [line] = (await house.world.finance.ask(f"/v1/bank-statements/{statement_id}/lines"))["items"]
+    return f"/v1/bank-statement-lines/{line['line_id']}"
+
+
+async def _assign_bank_statement_line(house: House) -> Example:
+    body = {"tenant_id": await _new_tenant(house)}
+    return Example(house.world.finance, f"{await _line_path(house)}/assignment", body)
+
+
+async def _dismiss_bank_statement_line(house: House) -> Example:
+    return Example(house.world.finance, f"{await _line_path(house)}/dismissal", {"reason": "interest"})
+
+
 async def _make_quote(house: House) -> Example:
     question = document("hosted", "2026-06-01", "2026-07-31", [add("2026-06-01", 2)])
     return Example(house.theirs.admin, "/v1/quotes", question)
@@ -239,23 +317,31 @@ async def _retry_set_aside_record(house: House) -> Example:
 
 
 EXAMPLES: dict[str, Callable[[House], Awaitable[Example]]] = {
+    "AssignBankStatementLine": _assign_bank_statement_line,
     "AssignPhoneNumber": _assign_phone_number,
+    "CancelOneOffCharge": _cancel_one_off_charge,
     "CancelSeatOrder": _cancel_seat_order,
     "ChooseRateDeck": _choose_rate_deck,
+    "CreateBankMapping": _create_bank_mapping,
     "CreateClient": _create_client,
     "CreateContract": _create_contract,
     "CreateGateway": _create_gateway,
     "CreateNode": _create_node,
+    "CreateOneOffCharge": _create_one_off_charge,
     "CreateRateDeck": _create_rate_deck,
     "CreateTenant": _create_tenant,
+    "DismissBankStatementLine": _dismiss_bank_statement_line,
+    "ImportBankStatement": _import_bank_statement,
     "LiftSuspension": _lift_suspension,
     "MakeQuote": _make_quote,
     "NameSeat": _name_seat,
     "PlaceSeatOrder": _place_seat_order,
     "RecordPayment": _record_payment,
+    "RecordRefund": _record_refund,
     "ReissueSeatCredentials": _reissue_credentials,
     "RetrySetAsideRecord": _retry_set_aside_record,
     "ReversePayment": _reverse_payment,
+    "ReverseRefund": _reverse_refund,
     "RevokeClient": _revoke_client,
     "StartInvoiceRun": _start_invoice_run,
     "SuspendTenant": _suspend_tenant,

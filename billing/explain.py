@@ -1,0 +1,75 @@
+"""Where a line of an invoice comes from: its clause, formula and inputs, down to the calls and charges it adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from billing import charge_reports, one_off_charges
+from billing.charge_reports import ChargedCall, ChargeSum, Wanted
+from billing.errors import LineNotFound
+from billing.models import Invoice, InvoiceLine, OneOffCharge
+from billing.rules.months import Month
+from billing.rules.terms import CHARGE_KINDS
+
+CALLS = "calls"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A line with what it adds up; `parts` are its formulas with their exact amounts and inputs.
+
+    A line of calls has a page of them and their exact `call_sum`; a line of a one-off kind has its `charges`.
+    """
+
+    invoice: Invoice
+    line: InvoiceLine
+    parts: Sequence[dict[str, str]]
+    calls: Sequence[ChargedCall] = ()
+    next_calls: str | None = None
+    call_sum: ChargeSum | None = None
+    charges: Sequence[OneOffCharge] = ()
+
+
+def usage_month(invoice: Invoice) -> Month:
+    """The month whose calls a monthly or final invoice adds up. Pure."""
+    return Month.of(invoice.issued_on).preceding
+
+
+async def explain(
+    session: AsyncSession, invoice: Invoice, line_number: int, *, limit: int, after: str | None
+) -> Explanation:
+    """Explain one line, numbered from 1; `limit` and `after` page the calls of a line of calls.
+
+    Raises `LineNotFound`, `InvalidInput` for a cursor that is not ours.
+    """
+    query = select(InvoiceLine).where(
+        InvoiceLine.tenant_id == invoice.tenant_id,
+        InvoiceLine.invoice_id == invoice.invoice_id,
+        InvoiceLine.line_number == line_number,
+    )
+    line = (await session.execute(query)).scalar_one_or_none()
+    if line is None:
+        raise LineNotFound(f"The invoice {invoice.number} has no line {line_number}.", field="line_number")
+    parts: list[dict[str, str]] = line.inputs.get("parts", [])
+    if line.kind in CHARGE_KINDS:
+        return Explanation(invoice, line, parts, charges=await one_off_charges.taken_by(session, invoice, line.kind))
+    if line.kind != CALLS:
+        return Explanation(invoice, line, parts)
+    wanted = Wanted(tenant_id=invoice.tenant_id, contract_id=invoice.contract_id, month=usage_month(invoice).first)
+    calls, following = await charge_reports.charge_page(session, wanted, limit=limit, after=after)
+    sums, _ = await charge_reports.charge_sums(session, wanted, limit=1, after=None)
+    return Explanation(invoice, line, parts, calls, following, sums[0] if sums else None)
+
+
+def rounding(explanation: Explanation) -> Decimal | None:
+    """How far the line is from the exact sum of its calls or charges; None where it adds up neither. Pure."""
+    if explanation.call_sum is not None:
+        return explanation.line.amount - explanation.call_sum.amount
+    if explanation.charges:
+        return explanation.line.amount - sum((charge.amount for charge in explanation.charges), Decimal(0))
+    return None
