@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Literal
 
+import msgspec
+
 from infra.kit.http import Body, View
 from provisioning import seats
 from provisioning.models import Seat, SeatOrder
@@ -137,13 +139,13 @@ def _order_fields(order: SeatOrder, invoice_id: str | None) -> dict[str, object]
 
 def seat_order_view(order: SeatOrder, invoice_id: str | None) -> SeatOrderView:
     """An order in a list, with the invoice that charges it."""
-    return SeatOrderView(**_order_fields(order, invoice_id))  # pyright: ignore[reportArgumentType]
+    return msgspec.convert(_order_fields(order, invoice_id), SeatOrderView)
 
 
 def seat_order_detail(order: SeatOrder, invoice_id: str | None) -> SeatOrderDetail:
     """An order by itself, with the invoice that charges it."""
     fields = _order_fields(order, invoice_id)
-    return SeatOrderDetail(**fields, seat_ids=list(order.seat_ids))  # pyright: ignore[reportArgumentType]
+    return msgspec.convert(fields | {"seat_ids": list(order.seat_ids)}, SeatOrderDetail)
 
 
 def _seat_fields(seat: Seat) -> dict[str, object]:
@@ -152,7 +154,7 @@ def _seat_fields(seat: Seat) -> dict[str, object]:
 
 def seat_view(seat: Seat) -> SeatView:
     """A seat in a list."""
-    return SeatView(**_seat_fields(seat))  # pyright: ignore[reportArgumentType]
+    return msgspec.convert(_seat_fields(seat), SeatView)
 
 
 def _servers(facts: SipFacts) -> list[SipServerView]:
@@ -174,7 +176,7 @@ def seat_detail(seat: Seat, facts: SipFacts | None) -> SeatDetail:
             registration_seconds=seats.REGISTRATION_SECONDS,
         )
     )
-    return SeatDetail(**_seat_fields(seat), sip=sip)  # pyright: ignore[reportArgumentType]
+    return msgspec.convert(_seat_fields(seat) | {"sip": sip}, SeatDetail)
 
 
 def credentials_view(seat: Seat, credentials: Credentials) -> CredentialsView:
