@@ -81,9 +81,7 @@ async def list_contracts(
 ) -> Page[ContractView]:
     """Contracts, newest first."""
     query = select(Contract)
-    wanted = principal.tenant_filter(tenant_id)
-    if wanted is not None:
-        query = query.where(Contract.tenant_id == wanted)
+    query = principal.narrowed(query, Contract.tenant_id, tenant_id)
     rows, following = await fetch_page(session, query, keys=(Contract.contract_id,), limit=limit, after=after)
     return Page(items=[contract_view(row) for row in rows], next=following)
 
@@ -111,9 +109,7 @@ async def list_invoices(
 ) -> Page[InvoiceView]:
     """Invoices, newest first."""
     query = select(Invoice)
-    wanted = principal.tenant_filter(tenant_id)
-    if wanted is not None:
-        query = query.where(Invoice.tenant_id == wanted)
+    query = principal.narrowed(query, Invoice.tenant_id, tenant_id)
     if contract_id is not None:
         query = query.where(Invoice.contract_id == contract_id)
     if reason is not None:
@@ -240,9 +236,7 @@ async def list_payments(
 ) -> Page[PaymentView]:
     """Payments, newest first; reversed ones too."""
     query = select(Payment)
-    wanted = principal.tenant_filter(tenant_id)
-    if wanted is not None:
-        query = query.where(Payment.tenant_id == wanted)
+    query = principal.narrowed(query, Payment.tenant_id, tenant_id)
     if value_since is not None:
         query = query.where(Payment.value_on >= value_since)
     rows, following = await fetch_page(session, query, keys=(Payment.payment_id,), limit=limit, after=after)

@@ -196,9 +196,7 @@ async def list_refunds(
 ) -> Page[RefundView]:
     """Refunds, newest first; reversed ones too."""
     query = select(Refund)
-    wanted = principal.tenant_filter(tenant_id)
-    if wanted is not None:
-        query = query.where(Refund.tenant_id == wanted)
+    query = principal.narrowed(query, Refund.tenant_id, tenant_id)
     rows, following = await fetch_page(session, query, keys=(Refund.refund_id,), limit=limit, after=after)
     return Page(items=[refund_view(row) for row in rows], next=following)
 

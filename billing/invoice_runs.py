@@ -61,7 +61,7 @@ async def run_month(runtime: Runtime, month: Month) -> MonthRun:
             await _bill(runtime.database, run, tenant_id, contract_id)
         except Unavailable:
             raise
-        except Exception:
+        except Exception:  # one contract that cannot be billed must not keep the others from it
             log.exception("invoice_run.contract_set_aside", tenant_id=tenant_id, contract_id=contract_id)
             run.set_aside.append(contract_id)
     async with runtime.database.transaction(Scope.platform()) as session:

@@ -81,7 +81,7 @@ async def advance_dunning(runtime: jobs.Runtime) -> None:
         try:
             async with runtime.database.transaction(Scope.platform()) as session:
                 await dunning.advance(session, tenant_id, today)
-        except Exception:
+        except Exception:  # the other tenants are not to wait for this one
             log.exception("dunning.failed", tenant_id=tenant_id)
             failed.append(tenant_id)
     if failed:
@@ -120,7 +120,7 @@ class _RatingRun:
         while tenant_id is not None:
             try:
                 await self._rate_tenant(work, tenant_id)
-            except Exception:
+            except Exception:  # the other tenants are not to wait for this one
                 log.exception("rating.failed", tenant_id=tenant_id)
                 self.failed.append(tenant_id)
             tenant_id = None if only else await self._next_tenant(work, tenant_id)

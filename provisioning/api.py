@@ -71,9 +71,7 @@ async def list_orders(
 ) -> Page[SeatOrderView]:
     """Seat orders, newest first."""
     query = select(SeatOrder)
-    wanted = principal.tenant_filter(tenant_id)
-    if wanted is not None:
-        query = query.where(SeatOrder.tenant_id == wanted)
+    query = principal.narrowed(query, SeatOrder.tenant_id, tenant_id)
     if contract_id is not None:
         query = query.where(SeatOrder.contract_id == contract_id)
     rows, following = await fetch_page(session, query, keys=(SeatOrder.order_id,), limit=limit, after=after)

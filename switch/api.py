@@ -115,9 +115,7 @@ async def list_phone_numbers(
 ) -> Page[PhoneNumberView]:
     """Public numbers, in falling order."""
     query = select(PhoneNumber)
-    wanted = principal.tenant_filter(tenant_id)
-    if wanted is not None:
-        query = query.where(PhoneNumber.tenant_id == wanted)
+    query = principal.narrowed(query, PhoneNumber.tenant_id, tenant_id)
     rows, following = await fetch_page(session, query, keys=(PhoneNumber.number,), limit=limit, after=after)
     return Page(items=[phone_number_view(row) for row in rows], next=following)
 
@@ -145,9 +143,7 @@ async def list_canary_checks(
 ) -> Page[CanaryCheckView]:
     """Proofs that suspensions and restorations took effect on each node, newest first."""
     query = select(CanaryCheck)
-    wanted = principal.tenant_filter(tenant_id)
-    if wanted is not None:
-        query = query.where(CanaryCheck.tenant_id == wanted)
+    query = principal.narrowed(query, CanaryCheck.tenant_id, tenant_id)
     if alarm is not None:
         query = query.where(CanaryCheck.is_alarm.is_(alarm))
     rows, following = await fetch_page(session, query, keys=(CanaryCheck.check_id,), limit=limit, after=after)

@@ -58,11 +58,6 @@ class Observation:
             return self.lookup == "found" and self.registration == "accepted"
         return self.lookup == "not_found" and self.registration.startswith("refused")
 
-    @property
-    def is_silence(self) -> bool:
-        """Whether the node answered neither way."""
-        return self.lookup == UNREACHABLE and self.registration == UNREACHABLE
-
 
 @dataclass(frozen=True, slots=True)
 class Subject:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -68,9 +68,3 @@ async def release(session: AsyncSession, number: str) -> PhoneNumber:
         raise NumberUnknown(f"+{digits} belongs to no tenant.", field="number")
     await audit.record(session, row.tenant_id, "phone_number.released", digits)
     return row
-
-
-async def numbers_of(session: AsyncSession, tenant_id: str) -> list[PhoneNumber]:
-    """A tenant's numbers."""
-    query = select(PhoneNumber).where(PhoneNumber.tenant_id == tenant_id).order_by(PhoneNumber.number)
-    return list((await session.execute(query)).scalars())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -95,16 +95,6 @@ async def settle(session: AsyncSession, tenant_id: str, *, home_node: str, spare
 async def tenants_on(session: AsyncSession, node: str) -> list[Placement]:
     """The placements that this node serves now, by tenant."""
     query = select(Placement).where(Placement.serving_node == node).order_by(Placement.tenant_id)
-    return list((await session.execute(query)).scalars())
-
-
-async def tenants_of(session: AsyncSession, node: str) -> list[Placement]:
-    """The placements that have this node as home or spare, by tenant."""
-    query = (
-        select(Placement)
-        .where(or_(Placement.home_node == node, Placement.spare_node == node))
-        .order_by(Placement.tenant_id)
-    )
     return list((await session.execute(query)).scalars())
 
 

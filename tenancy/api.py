@@ -132,9 +132,7 @@ async def list_clients(
 ) -> Page[ClientView]:
     """API clients, newest first."""
     query = select(Client)
-    wanted = principal.tenant_filter(tenant_id)
-    if wanted is not None:
-        query = query.where(Client.tenant_id == wanted)
+    query = principal.narrowed(query, Client.tenant_id, tenant_id)
     rows, following = await fetch_page(session, query, keys=(Client.client_id,), limit=limit, after=after)
     return Page(items=[client_view(row) for row in rows], next=following)
 
@@ -163,9 +161,7 @@ async def list_audit(
 ) -> Page[AuditEntryView]:
     """Who did what, newest first."""
     query = select(AuditEntry)
-    wanted = principal.tenant_filter(tenant_id)
-    if wanted is not None:
-        query = query.where(AuditEntry.tenant_id == wanted)
+    query = principal.narrowed(query, AuditEntry.tenant_id, tenant_id)
     rows, following = await fetch_page(session, query, keys=(AuditEntry.entry_id,), limit=limit, after=after)
     return Page(items=[audit_entry_view(row) for row in rows], next=following)
 

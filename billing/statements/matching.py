@@ -89,7 +89,7 @@ async def _match_batch(
         try:
             async with database.transaction(Scope.platform()) as session:
                 paid, queued = await _match_tenant(session, tenant_id, of_tenant)
-        except Exception:
+        except Exception:  # the other tenants are not to wait for this one
             log.exception("bank_statement.match_failed", tenant_id=tenant_id)
             run.failed.append(tenant_id)
         else:

@@ -129,10 +129,6 @@ class EmbeddedPostgres:
         running = process.find_postmaster(self._place()[1])
         return running is not None and running.ready
 
-    def log_path(self) -> Path:
-        """The file the server writes its log to."""
-        return self._place()[1].log
-
     def __enter__(self) -> EmbeddedPostgres:
         self.start()
         return self

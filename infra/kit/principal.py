@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from infra.kit.database import Scope
 from infra.kit.problems import InvalidInput, NotFound
@@ -37,3 +41,13 @@ class Principal:
         if self.tenant_id is None:
             return tenant_id
         return self.tenant_for(tenant_id)
+
+    def narrowed(
+        self,
+        query: Select[Any],
+        column: InstrumentedAttribute[str] | InstrumentedAttribute[str | None],
+        tenant_id: str | None,
+    ) -> Select[Any]:
+        """A list's query narrowed to `tenant_filter(tenant_id)` by the column that holds the tenant."""
+        wanted = self.tenant_filter(tenant_id)
+        return query if wanted is None else query.where(column == wanted)

@@ -58,16 +58,6 @@ def freeswitch_program() -> Path:
     return program
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodePorts:
-    """Where one node of the demo listens."""
-
-    sip: int
-    external_sip: int
-    event_socket: int
-    rtp_start: int
-
-
 @dataclass(slots=True)
 class World:
     """Starts and ends the processes, and travels in time with all of them."""
