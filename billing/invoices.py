@@ -9,9 +9,12 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import ledger
+from billing import journal, ledger
 from billing.errors import InvoiceNotFound
+from billing.journal import Entry
 from billing.models import Contract, Invoice, InvoiceCounter, InvoiceLine, RentCharge
+from billing.rules import accounts
+from billing.rules.accounts import BilledLine
 from billing.rules.lines import InvoiceDraft, Line
 from infra.kit import audit, clock, money
 from infra.kit.ids import new_id
@@ -68,6 +71,9 @@ async def issue(session: AsyncSession, contract: Contract, draft: InvoiceDraft) 
                 for key, charge in draft.rent_charged
             ],
         )
+    billed = [BilledLine(line.kind, line.amount, line.tax_rate) for line in draft.lines]
+    postings = accounts.invoice_issued(invoice.invoice_id, billed, due_on=invoice.due_on)
+    await journal.post(session, tenant_id, [Entry(invoice.invoice_id, "issued", invoice.issued_on, postings)])
     await audit.record(
         session,
         tenant_id,
@@ -86,7 +92,12 @@ async def void(session: AsyncSession, invoice: Invoice, *, reason: str) -> None:
 
     The caller locks the tenant, decides that it may be voided, and calls `ledger.set_off` afterwards.
     """
-    await ledger.undo(session, invoice.tenant_id, invoice_id=invoice.invoice_id)
+    tenant_id, invoice_id = invoice.tenant_id, invoice.invoice_id
+    await ledger.undo(session, tenant_id, invoice_id=invoice_id)
+    taken_back = await journal.reversal(
+        session, tenant_id, [invoice_id], event="issued", as_event="voided", on=clock.today()
+    )
+    await journal.post(session, tenant_id, taken_back)
     await session.execute(
         delete(RentCharge).where(RentCharge.tenant_id == invoice.tenant_id, RentCharge.invoice_id == invoice.invoice_id)
     )
@@ -149,6 +160,7 @@ def _line_values(invoice: Invoice, number: int, line: Line) -> dict[str, Any]:
         "quantity": line.quantity,
         "unit_price": line.unit_price,
         "amount": line.amount,
+        "tax_rate": line.tax_rate,
         "clause": "; ".join(dict.fromkeys(basis.clause for basis in line.bases)),
         "formula": " + ".join(basis.formula for basis in line.bases),
         "inputs": {

@@ -1,7 +1,8 @@
 """What a tenant owes and has to its credit: money set against invoices, paid out, undone (rules 3, 5, 8 and 11).
 
 Credit is what is left of payments and of invoices with a negative total; every part that is used is an `Allocation`
-of one source to one invoice or refund. Every caller has locked the tenant before
+of one source to one invoice or refund. What is owed and what is left are sums over the journal (`billing.journal`);
+`Invoice.paid` repeats what it says, for lists. Every caller has locked the tenant before
 (`tenancy.tenants.get(for_update=True)`), so that no fen is used twice. Which invoices are paid first is
 `billing.rules.allocation`'s to say.
 """
@@ -13,11 +14,14 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from billing import journal
 from billing.contracts import ADVANCE_ORDERS
-from billing.models import Allocation, Invoice, Payment, Refund
+from billing.journal import Entry
+from billing.models import Allocation, Invoice, JournalPosting, Refund
+from billing.rules import accounts
 from billing.rules.allocation import OpenInvoice, allocate
 from billing.rules.lines import REASONS
 from infra.kit import clock, jobs, money
@@ -61,37 +65,25 @@ async def open_invoices(session: AsyncSession, tenant_id: str) -> list[Invoice]:
 
 
 async def credits_of(session: AsyncSession, tenant_id: str) -> list[Credit]:
-    """Payments and credit invoices with something left, oldest first."""
-    used = (
-        select(Allocation.source_id, func.sum(Allocation.amount).label("used"))
-        .where(Allocation.tenant_id == tenant_id, Allocation.undone_at.is_(None))
-        .group_by(Allocation.source_id)
-        .cte("used")
-    )
-    sources = union_all(
-        select(
-            Payment.payment_id.label("source_id"), Payment.value_on.label("since"), Payment.amount.label("amount")
-        ).where(Payment.tenant_id == tenant_id, Payment.reversed_at.is_(None)),
-        select(Invoice.invoice_id, Invoice.issued_on, -Invoice.total).where(
-            Invoice.tenant_id == tenant_id, Invoice.voided_at.is_(None), Invoice.total < 0
-        ),
-    ).cte("sources")
-    left = sources.c.amount - func.coalesce(used.c.used, 0)
+    """Payments, credit invoices and whatever else has credit left, oldest first."""
+    since = func.min(JournalPosting.value_on).filter(JournalPosting.source_id == JournalPosting.subject_id)
+    left = -func.sum(JournalPosting.amount)
     query = (
-        select(sources.c.source_id, sources.c.since, left)
-        .outerjoin(used, used.c.source_id == sources.c.source_id)
-        .where(left > 0)
-        .order_by(sources.c.since, sources.c.source_id)
+        select(JournalPosting.subject_id, since, left)
+        .where(JournalPosting.tenant_id == tenant_id, JournalPosting.account == "credit")
+        .group_by(JournalPosting.subject_id)
+        .having(left > 0)
+        .order_by(since, JournalPosting.subject_id)
     )
     return [Credit(*row) for row in await session.execute(query)]
 
 
 async def balance(session: AsyncSession, tenant_id: str) -> Balance:
-    """What the tenant owes and has to its credit."""
+    """What the tenant owes and has to its credit, as the journal says."""
+    await session.flush()
     invoices = await open_invoices(session, tenant_id)
-    owed = sum((invoice.total - invoice.paid for invoice in invoices), money.ZERO)
-    left = sum((credit.left for credit in await credits_of(session, tenant_id)), money.ZERO)
-    return Balance(owed, left, invoices)
+    stands = await journal.balances(session, tenant_id)
+    return Balance(stands.get("receivable", money.ZERO), -stands.get("credit", money.ZERO), invoices)
 
 
 async def set_off(session: AsyncSession, tenant_id: str, on: date) -> list[Invoice]:
@@ -113,27 +105,37 @@ async def set_off(session: AsyncSession, tenant_id: str, on: date) -> list[Invoi
         ],
     )
     purse = _Purse(sources)
-    settled: list[Invoice] = []
-    for share in shares:
-        invoice = by_id[share.key]
-        for source_id, amount in purse.take(share.amount):
-            session.add(_allocation(tenant_id, source_id, invoice.invoice_id, amount, max(on, invoice.issued_on)))
-        invoice.paid += share.amount
-        if is_settled(invoice):
-            invoice.paid_on = max(on, invoice.issued_on)
-            settled.append(invoice)
+    parts = [
+        (source_id, by_id[share.key], amount) for share in shares for source_id, amount in purse.take(share.amount)
+    ]
+    return await _pay(session, tenant_id, parts, on)
+
+
+async def use_for(session: AsyncSession, source_id: str, invoice: Invoice, on: date) -> list[Invoice]:
+    """Use what is left of one source for one invoice before anything else, as far as that is open."""
     await session.flush()
-    await _wake(session, tenant_id, settled)
-    return settled
+    left = -(await journal.of_subjects(session, invoice.tenant_id, "credit", [source_id])).get(source_id, money.ZERO)
+    amount = min(left, invoice.total - invoice.paid)
+    if amount <= 0 or invoice.voided_at is not None:
+        return []
+    return await _pay(session, invoice.tenant_id, [(source_id, invoice, amount)], on)
 
 
-async def pay_out(session: AsyncSession, tenant_id: str, refund_id: str, amount: Decimal, on: date) -> bool:
-    """Use credit, the oldest first, for a refund (rule 11); False, with nothing done, where there is not so much."""
-    sources = await credits_of(session, tenant_id)
-    if sum((source.left for source in sources), money.ZERO) < amount:
+async def pay_out(session: AsyncSession, tenant_id: str, refund: Refund, *, only_from: str | None = None) -> bool:
+    """Use credit, the oldest first, for a refund (rule 11); False, with nothing done, where there is not so much.
+
+    `only_from`: what is left of this source, nothing else.
+    """
+    sources = [each for each in await credits_of(session, tenant_id) if only_from in {None, each.source_id}]
+    if sum((source.left for source in sources), money.ZERO) < refund.amount:
         return False
-    for source_id, part in _Purse(sources).take(amount):
-        session.add(_allocation(tenant_id, source_id, refund_id, part, on))
+    entries: list[Entry] = []
+    for source_id, part in _Purse(sources).take(refund.amount):
+        allocation = _allocation(tenant_id, source_id, refund.refund_id, part, refund.value_on)
+        session.add(allocation)
+        postings = accounts.credit_paid_out(source_id, refund.refund_id, part, refund.channel)
+        entries.append(Entry(allocation.allocation_id, "paid_out", refund.value_on, postings))
+    await journal.post(session, tenant_id, entries)
     await session.flush()
     return True
 
@@ -171,13 +173,64 @@ async def undo(
     touched = {allocation.invoice_id for allocation in allocations}
     found = select(Invoice).where(Invoice.tenant_id == tenant_id, Invoice.invoice_id.in_(touched))
     invoices = {invoice.invoice_id: invoice for invoice in (await session.execute(found)).scalars()}
+    today = clock.today()
+    ids = [allocation.allocation_id for allocation in allocations]
+    entries = await journal.reversal(session, tenant_id, ids, event="allocated", as_event="undone", on=today)
+    entries += await journal.reversal(session, tenant_id, ids, event="paid_out", as_event="undone", on=today)
     for allocation in allocations:
         allocation.undone_at = clock.now()
         invoice = invoices.get(allocation.invoice_id)
-        if invoice is not None:  # else it was paid out as a refund
-            invoice.paid -= allocation.amount
-            invoice.paid_on = None
+        if invoice is None:  # it was paid out as a refund
+            continue
+        if is_settled(invoice):
+            held = await _deposit_of(session, invoice)
+            entries.append(Entry(allocation.allocation_id, "deposit_due_again", today, _deposit_back(invoice, held)))
+        invoice.paid -= allocation.amount
+        invoice.paid_on = None
+    await journal.post(session, tenant_id, entries)
     await session.flush()
+
+
+async def _pay(
+    session: AsyncSession, tenant_id: str, parts: Sequence[tuple[str, Invoice, Decimal]], on: date
+) -> list[Invoice]:
+    """Set parts of sources against invoices; returns those that are settled by it."""
+    entries: list[Entry] = []
+    settled: list[Invoice] = []
+    for source_id, invoice, amount in parts:
+        day = max(on, invoice.issued_on)
+        allocation = _allocation(tenant_id, source_id, invoice.invoice_id, amount, day)
+        session.add(allocation)
+        postings = accounts.credit_used(source_id, invoice.invoice_id, amount)
+        entries.append(Entry(allocation.allocation_id, "allocated", day, postings))
+        invoice.paid += amount
+        if is_settled(invoice):
+            invoice.paid_on = day
+            settled.append(invoice)
+            asked = await _deposit_of(session, invoice)
+            postings = accounts.deposit_paid(invoice.invoice_id, asked)
+            entries.append(Entry(allocation.allocation_id, "deposit_held", day, postings))
+    await journal.post(session, tenant_id, entries)
+    await session.flush()
+    await _wake(session, tenant_id, settled)
+    return settled
+
+
+async def _deposit_of(session: AsyncSession, invoice: Invoice) -> Decimal:
+    """The deposit that an invoice has asked for, CNY."""
+    if invoice.reason not in ORDER_REASONS:
+        return money.ZERO
+    query = select(func.coalesce(-func.sum(JournalPosting.amount), 0)).where(
+        JournalPosting.tenant_id == invoice.tenant_id,
+        JournalPosting.source_id == invoice.invoice_id,
+        JournalPosting.event == "issued",
+        JournalPosting.account == "deposit_due",
+    )
+    return await session.scalar(query) or money.ZERO
+
+
+def _deposit_back(invoice: Invoice, held: Decimal) -> Sequence[accounts.Posting]:
+    return accounts.reversed_postings(accounts.deposit_paid(invoice.invoice_id, held))
 
 
 class _Purse:

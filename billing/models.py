@@ -248,6 +248,8 @@ class InvoiceLine(Base):
     quantity: Mapped[int]
     unit_price: Mapped[Decimal] = mapped_column(Numeric(16, 4))
     amount: Mapped[Decimal]
+    tax_rate: Mapped[Decimal] = mapped_column(Numeric(7, 6))
+    """The rate of the tax that `amount` contains (rule 12), such as 0.06."""
     clause: Mapped[str]
     formula: Mapped[str]
     inputs: Mapped[dict[str, Any]]
@@ -310,6 +312,8 @@ class Refund(Base):
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
     refund_id: Mapped[str] = mapped_column(primary_key=True)
     amount: Mapped[Decimal]
+    channel: Mapped[str]
+    """How the money went back: `bank_transfer`, or the channel it had come by."""
     value_on: Mapped[date]
     """The day on which the money left the operator's account."""
     reference: Mapped[str]
@@ -338,6 +342,55 @@ class Allocation(Base):
     allocated_on: Mapped[date]
     undone_at: Mapped[datetime | None]
     """Set when the payment or refund was reversed or the invoice voided; it counts no more, but stays to be seen."""
+
+
+class WriteOff(Base):
+    """What finance has given up of an invoice; reversed, never deleted."""
+
+    __tablename__ = "write_off"
+    __table_args__ = (Index(None, "write_off_id"),)
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    write_off_id: Mapped[str] = mapped_column(primary_key=True)
+    invoice_id: Mapped[str]
+    amount: Mapped[Decimal]
+    reason: Mapped[str]
+    decided_by: Mapped[str]
+    """The API client that decided it."""
+    recorded_at: Mapped[datetime]
+    reversed_at: Mapped[datetime | None]
+    reversal_reason: Mapped[str | None]
+
+
+class JournalPosting(Base):
+    """One side of an entry of the ledger; append-only, partitioned by the month of its value day.
+
+    Which accounts there are, and what `detail` and `subject_id` mean on each, says `billing.rules.accounts`.
+    """
+
+    __tablename__ = "posting"
+    __table_args__ = (
+        Index(None, "tenant_id", "account", "subject_id"),
+        Index(None, "account", "posted_on"),
+        {"postgresql_partition_by": "RANGE (month)"},
+    )
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    month: Mapped[date] = mapped_column(primary_key=True)
+    source_id: Mapped[str] = mapped_column(primary_key=True)
+    """The document whose event this is: an invoice, payment, allocation, refund, write-off."""
+    event: Mapped[str] = mapped_column(primary_key=True)
+    posting_number: Mapped[int] = mapped_column(primary_key=True)
+    account: Mapped[str]
+    detail: Mapped[str]
+    subject_id: Mapped[str]
+    amount: Mapped[Decimal]
+    """CNY; a debit positive, a credit negative."""
+    due_on: Mapped[date | None]
+    value_on: Mapped[date]
+    posted_on: Mapped[date]
+    """The local day of recording: a report as of a past day never changes."""
+    recorded_at: Mapped[datetime]
 
 
 class Suspension(Base):

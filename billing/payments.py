@@ -8,10 +8,12 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import dunning, leases, ledger
+from billing import dunning, journal, leases, ledger
 from billing.contracts import get_contract
 from billing.errors import PaymentNotFound, PaymentRefunded, PaymentRefused, PaymentReversed, ReferenceUsed
+from billing.journal import Entry
 from billing.models import Holding, Payment
+from billing.rules import accounts
 from billing.rules.reading import Reader
 from billing.statements.returns import return_to_queue
 from infra.kit import audit, clock, jobs, money
@@ -65,6 +67,8 @@ async def record(
     )
     session.add(payment)
     await session.flush()
+    postings = accounts.money_received(payment.payment_id, sum_received, channel)
+    await journal.post(session, tenant_id, [Entry(payment.payment_id, "recorded", value_on, postings)])
     await audit.record(
         session,
         tenant_id,
@@ -98,6 +102,10 @@ async def reverse(session: AsyncSession, *, tenant_id: str, payment_id: str, rea
             f"Money of the payment was paid out again: reverse {', '.join(refunds)} first.", field="payment_id"
         )
     await ledger.undo(session, tenant_id, source_id=payment_id)
+    taken_back = await journal.reversal(
+        session, tenant_id, [payment_id], event="recorded", as_event="reversed", on=clock.today()
+    )
+    await journal.post(session, tenant_id, taken_back)
     payment.reversed_at = clock.now()
     payment.reversal_reason = reason.strip()
     await session.flush()

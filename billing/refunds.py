@@ -17,6 +17,7 @@ from infra.kit.ids import new_id
 from infra.kit.problems import InvalidInput
 from tenancy import tenants
 
+BANK_TRANSFER = "bank_transfer"
 TEXT_LIMIT_CHARACTERS = 200
 LEAST_AMOUNT = Decimal("0.01")
 _READER = Reader(RefundRefused)
@@ -42,6 +43,7 @@ async def record(
         tenant_id=tenant_id,
         refund_id=new_id("rfd"),
         amount=paid_out,
+        channel=BANK_TRANSFER,
         value_on=value_on,
         reference=reference,
         note=note,
@@ -51,7 +53,7 @@ async def record(
         reversal_reason=None,
     )
     session.add(refund)
-    if not await ledger.pay_out(session, tenant_id, refund.refund_id, paid_out, value_on):
+    if not await ledger.pay_out(session, tenant_id, refund):
         free = money.amount_text((await ledger.balance(session, tenant_id)).credit)
         raise CreditTooSmall(f"The free credit is {free} CNY; refund at most that.", field="amount", free_credit=free)
     await audit.record(

@@ -13,9 +13,10 @@ from sqlalchemy.engine import make_url
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from billing import ledger_check
 from infra.app import asgi, schema
 from infra.kit import clock, jobs, logs
-from infra.kit.database import Database, blocking_engine
+from infra.kit.database import Database, Scope, blocking_engine
 from infra.kit.embedded_postgres import EmbeddedPostgres
 from infra.kit.settings import Settings, load
 from tests.api import Api
@@ -73,11 +74,13 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncGenerator[Database]:
-    """The connection pool over the fresh database; also the tasks' runtime."""
+    """The connection pool over the fresh database; also the tasks' runtime. At the end the ledger must be whole."""
     assert settings.database_url is not None
     database = Database(settings.database_url, pool_size=5, timeout_seconds=10)
     jobs.install(jobs.Runtime(database, settings))
     yield database
+    async with database.transaction(Scope.platform()) as session:
+        assert await ledger_check.findings(session) == []
     jobs.install(None)
     await database.close()
 

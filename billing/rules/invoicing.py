@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -16,7 +17,7 @@ from billing.rules.faults import FaultCredit
 from billing.rules.lines import Basis, InvoiceDraft, LineCollector, Reason
 from billing.rules.months import ONE_DAY, Month
 from billing.rules.proration import month_rent
-from billing.rules.tax import total_tax
+from billing.rules.tax import tax_rate, total_tax
 from billing.rules.terms import Terms, fixed_deposit
 from billing.rules.volume import counted_seats, unit_price
 from infra.kit import money
@@ -214,7 +215,7 @@ def _draft(
     deposits_asked: Sequence[tuple[HoldingKey, Decimal]] = (),
     faults: Sequence[FaultCredit] = (),
 ) -> InvoiceDraft | None:
-    lines = collector.lines()
+    lines = tuple(replace(line, tax_rate=tax_rate(terms, line.kind)) for line in collector.lines())
     if not lines:
         return None
     total = sum((line.amount for line in lines), money.ZERO)

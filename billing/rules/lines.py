@@ -53,6 +53,8 @@ class Line:
     unit_price: Decimal
     amount: Decimal
     bases: tuple[Basis, ...] = ()
+    tax_rate: Decimal = Decimal(0)
+    """The rate of the tax that `amount` contains (rule 12)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

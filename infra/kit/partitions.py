@@ -8,7 +8,7 @@ from datetime import date
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-PARTITIONED_TABLES = ("audit_entry", "call_record", "charge")
+PARTITIONED_TABLES = ("audit_entry", "call_record", "charge", "posting")
 MONTHS_AHEAD = 3
 
 
@@ -18,9 +18,9 @@ def month_after(month: date, count: int = 1) -> date:
     return date(year, index + 1, 1)
 
 
-def create_default_partitions(connection: Connection) -> None:
+def create_default_partitions(connection: Connection, tables: Sequence[str]) -> None:
     """A place for rows of any month that has no partition yet: a record is never lost for want of one."""
-    for table in PARTITIONED_TABLES:
+    for table in tables:
         connection.execute(text(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT"))
 
 
