@@ -65,8 +65,9 @@ lint: $(STAMP)
 check: lint
 	@$(call quietly,basedpyright,.venv/bin/basedpyright)
 
+# Three workers on two cores: one of them mostly waits for phones, nodes and time-outs of tests/live.
 test: check
-	@$(PYTHON) -m pytest -n 2
+	@$(PYTHON) -m pytest -n 3
 
 live: $(STAMP)
 	@if [ -z "$$SEATLINE_FREESWITCH" ]; then \

@@ -13,12 +13,17 @@ from litestar.status_codes import HTTP_200_OK, HTTP_202_ACCEPTED
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import contracts, invoices, ledger, order_invoices, payments
+from billing import contracts, invoices, ledger, payments
+from billing.agreements.details import history_of
+from billing.agreements.schemas import ContractDetails, contract_details
+from billing.corrections import voids
 from billing.errors import MonthNotBegun
-from billing.invoice_documents import document_of
+from billing.fapiao import records
+from billing.invoice_documents import document_for, read_language
 from billing.invoice_pdf import render_invoice
 from billing.models import Contract, Invoice, Payment
 from billing.rules.months import Month
+from billing.runs import releases
 from billing.schemas import (
     BalanceView,
     ContractView,
@@ -49,8 +54,11 @@ PDF_MEDIA_TYPE = "application/pdf"
 RUN_MONTH = "billing.run_month"
 EARLIEST_RUN_YEAR = 2000
 
-InvoiceReason = Annotated[str | None, QueryParameter(description="`opening`, `addition`, `monthly` or `final`")]
+InvoiceReason = Annotated[
+    str | None, QueryParameter(description="`opening`, `addition`, `monthly`, `final` or `credit_note`")
+]
 InvoiceState = Annotated[str | None, QueryParameter(name="state", description="`open`, `paid` or `void`")]
+PdfLanguage = Annotated[str, QueryParameter(name="language", description="`zh`, `en` or `zh-en`")]
 Period = Annotated[str | None, QueryParameter(description="A month such as `2026-07`")]
 
 
@@ -67,6 +75,9 @@ async def create_contract(
         terms=data.terms,
         opens_on=data.opens_on,
         ends_on=data.ends_on,
+        signed_on=data.signed_on,
+        term_years=data.term_years,
+        agreed_penalty=data.agreed_penalty,
     )
     return contract_view(contract)
 
@@ -89,9 +100,10 @@ async def list_contracts(
 @get("/v1/contracts/{contract_id:str}", permission="contracts:read", tags=["Contracts"], operation_id="GetContract")
 async def get_contract(
     contract_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
-) -> ContractView:
-    """One contract with its whole terms."""
-    return contract_view(await contracts.find_contract(session, contract_id, principal.tenant_id))
+) -> ContractDetails:
+    """One contract with every version of its terms, what was agreed about its end, consents and reminders."""
+    contract = await contracts.find_contract(session, contract_id, principal.tenant_id)
+    return contract_details(await history_of(session, contract))
 
 
 @get("/v1/invoices", permission="invoices:read", tags=["Invoices"], operation_id="ListInvoices")
@@ -128,7 +140,8 @@ async def list_invoices(
         case _:
             raise InvalidInput("`state` is open, paid or void.", field="state")
     rows, following = await fetch_page(session, query, keys=(Invoice.invoice_id,), limit=limit, after=after)
-    return Page(items=[invoice_view(row) for row in rows], next=following)
+    fapiao = await records.numbers_of(session, rows)
+    return Page(items=[invoice_view(row, fapiao.get(row.invoice_id, ())) for row in rows], next=following)
 
 
 @get("/v1/invoices/{invoice_id:str}", permission="invoices:read", tags=["Invoices"], operation_id="GetInvoice")
@@ -137,7 +150,7 @@ async def get_invoice(
 ) -> InvoiceDetails:
     """One invoice with its lines: the clause, the formula and the inputs of each."""
     invoice = await invoices.find(session, invoice_id, principal.tenant_id)
-    return invoice_details(invoice, await invoices.lines_of(session, invoice))
+    return await _details(session, invoice)
 
 
 @get(
@@ -152,16 +165,12 @@ async def get_invoice_pdf(
     session: NamedDependency[AsyncSession],
     principal: NamedDependency[Principal],
     settings: NamedDependency[Settings],
+    language: PdfLanguage = "zh-en",
 ) -> Response[bytes]:
-    """The invoice as a PDF, as it stands now (payments, a void)."""
+    """The invoice as a PDF, as it stands now (payments, fapiao, a void), with how each amount came about."""
     invoice = await invoices.find(session, invoice_id, principal.tenant_id)
-    document = document_of(
-        invoice,
-        await invoices.lines_of(session, invoice),
-        contract=await contracts.get_contract(session, invoice.tenant_id, invoice.contract_id),
-        tenant=await tenants.get(session, invoice.tenant_id),
-        operator=settings.operator,
-    )
+    printed_in = read_language(language)
+    document = await document_for(session, invoice, operator=settings.operator, language=printed_in)
     content = await asyncio.to_thread(render_invoice, document)
     name = {"content-disposition": f'attachment; filename="invoice-{invoice.number}.pdf"'}
     return Response(content, media_type=PDF_MEDIA_TYPE, headers=name)
@@ -180,10 +189,14 @@ async def void_invoice(
     session: NamedDependency[AsyncSession],
     principal: NamedDependency[Principal],
 ) -> InvoiceDetails:
-    """Void the unpaid invoice of an order; the order lapses, and a part already paid is credit."""
+    """Void an invoice that is wrong as a whole and not paid.
+
+    An order's: the order lapses, a part already paid is credit. A contract's newest monthly or final one: its run makes
+    it again when it is tried again. A credit note: what it credited is owed again.
+    """
     found = await invoices.find(session, invoice_id, principal.tenant_id)
-    invoice = await order_invoices.void_unpaid(session, found.tenant_id, invoice_id, reason=data.reason)
-    return invoice_details(invoice, await invoices.lines_of(session, invoice))
+    invoice = await voids.void_invoice(session, found.tenant_id, invoice_id, reason=data.reason)
+    return await _details(session, invoice)
 
 
 @post(
@@ -194,15 +207,20 @@ async def void_invoice(
     status_code=HTTP_202_ACCEPTED,
 )
 async def start_invoice_run(
-    data: JSONBody[InvoiceRunRequest], session: NamedDependency[AsyncSession]
+    data: JSONBody[InvoiceRunRequest],
+    session: NamedDependency[AsyncSession],
+    settings: NamedDependency[Settings],
 ) -> InvoiceRunView:
-    """Start the run of a month now; it also starts by itself on the 1st. Running it again issues nothing twice.
+    """Start the run of a month now; it also starts by itself on the 1st, or with its release where finance releases
+    months. Running it again issues nothing twice.
 
     The run is a job of its own with one transaction for each contract, so the answer only says that it is queued.
     """
     month = read_month(data.month)
     if month.first > clock.today():
         raise MonthNotBegun(f"{month} has not begun; its invoices are dated {month.first}.", field="month")
+    if settings.monthly_release == "finance":
+        await releases.check_released(session, month)
     await jobs.defer(session, RUN_MONTH, lock=RUN_MONTH, month=str(month))
     return InvoiceRunView(month=str(month), state="queued")
 
@@ -220,6 +238,7 @@ async def record_payment(
         channel=data.channel,
         payer=data.payer,
         reference=data.reference,
+        currency=data.currency,
     )
     return payment_view(payment)
 
@@ -276,7 +295,13 @@ async def get_balance(
 ) -> BalanceView:
     """What a tenant owes, its credit, and the open invoices."""
     tenant = await tenants.get(session, principal.tenant_for(tenant_id))
-    return balance_view(tenant.tenant_id, await ledger.balance(session, tenant.tenant_id))
+    balance = await ledger.balance(session, tenant.tenant_id)
+    return balance_view(tenant.tenant_id, balance, await records.numbers_of(session, balance.open_invoices))
+
+
+async def _details(session: AsyncSession, invoice: Invoice) -> InvoiceDetails:
+    fapiao = await records.numbers_of(session, [invoice])
+    return invoice_details(invoice, await invoices.lines_of(session, invoice), fapiao.get(invoice.invoice_id, ()))
 
 
 def read_month(text: str) -> Month:

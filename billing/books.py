@@ -3,36 +3,65 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from typing import cast
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from billing.corrections.models import ReRating
 from billing.ledger import is_settled
 from billing.models import Charge, Contract, Holding, Invoice, OneOffCharge, RentCharge, Suspension
+from billing.one_off_charges import DATA
+from billing.outages import history
 from billing.rules import book as rules
-from billing.rules.book import HoldingKey, Item, Span
-from billing.rules.months import Month
+from billing.rules.book import Span
+from billing.rules.faults import overlap, united
+from billing.rules.months import ONE_DAY, Month, day_begins, local_day
 from infra.kit import clock, money
+
+_HELD = (
+    Holding.item,
+    Holding.number,
+    Holding.ordered_on,
+    Holding.effective_on,
+    Holding.opened_on,
+    Holding.closes_on,
+    Holding.returned,
+    Holding.lapsed,
+    Holding.deposit_asked,
+    Holding.deposit_returned,
+    Holding.order_invoice_id,
+)
+"""What the rules ask of a holding. As plain rows: a large contract has thousands of them."""
 
 
 async def load_book(session: AsyncSession, contract: Contract, month: Month) -> rules.Book:
     """The book for the invoice dated the 1st of `month`: what is held, and what the month before it has left open.
 
-    Rent charges are loaded for `month` and the one before, as far back as credits reach. Usage is the sum of the
-    calls whose billing month is the one before.
+    Rent charges are loaded for `month` and as far back as credits reach: the month before, or the first one with a
+    fault that became known after its invoice. Usage is the sum of the calls whose billing month is the one before, and
+    the data traffic that waits.
     """
-    holdings = await load_holdings(session, contract, since=month.preceding)
+    outages = await history.load(session, contract, month.preceding)
+    orders = await _paid_orders(session, contract)
+    since = min(month.preceding, *outages.late_months, month)
+    holdings = await load_holdings(session, contract, since=since, orders=orders)
+    waiting = await _charges(session, contract, month.first)
+    if outages.credited:
+        holdings = [replace(each, fault_credits=outages.credited.get(each.key, ())) for each in holdings]
     return rules.Book(
         holdings=tuple(holdings),
-        charges=await _charges(session, contract, month.first),
-        usage=await _usage(session, contract, month.preceding),
-        suspensions=await _suspensions(session, contract.tenant_id),
+        charges=tuple(rules.OneOffCharge(row.on, row.kind, row.amount) for row in waiting if row.kind != DATA),
+        usage=(*await _usage(session, contract, month.preceding), *_data(waiting)),
+        faults=outages.faults,
+        maintenance=outages.maintenance,
+        suspensions=await load_suspensions(session, contract.tenant_id),
         ends_on=contract.ends_on,
-        fixed_deposit_held=await _fixed_deposit_held(session, contract),
+        fixed_deposit_held=money.ZERO if contract.fixed_deposit_returned else orders.fixed_deposit,
+        late_fault_months=outages.late_months,
     )
 
 
@@ -46,40 +75,50 @@ async def holding_rows(session: AsyncSession, contract: Contract) -> list[Holdin
     return list((await session.execute(query)).scalars())
 
 
-async def load_holdings(session: AsyncSession, contract: Contract, *, since: Month) -> list[rules.Holding]:
-    """The holdings as rules see them, with their rent from the month `since` on."""
-    rows = await holding_rows(session, contract)
+async def load_holdings(
+    session: AsyncSession, contract: Contract, *, since: Month, orders: _PaidOrders | None = None
+) -> list[rules.Holding]:
+    """The holdings as rules see them, with their rent from the month `since` on.
+
+    The deposit of one is held once the invoice that asked for it is paid, until it is given back.
+    """
+    paid = (orders or await _paid_orders(session, contract)).invoice_ids
     rent = await _rent(session, contract, since)
-    paid = await _paid_order_invoices(session, contract)
-    return [rule_holding(row, rent.get(_key(row), ()), paid) for row in rows]
-
-
-def rule_holding(row: Holding, rent: Iterable[rules.RentCharge], paid_invoices: frozenset[str]) -> rules.Holding:
-    """One holding; its deposit is held once the invoice that asked for it is paid, until it is given back."""
-    held = row.order_invoice_id in paid_invoices and not row.deposit_returned
-    return rules.Holding(
-        item=cast("Item", row.item),
-        number=row.number,
-        ordered_on=row.ordered_on,
-        effective_on=row.effective_on,
-        opened_on=row.opened_on,
-        closed_on=row.closes_on,
-        returned=row.returned,
-        lapsed=row.lapsed,
-        deposit=row.deposit_asked if held else money.ZERO,
-        rent=tuple(rent),
+    query = (
+        select(*_HELD)
+        .where(Holding.tenant_id == contract.tenant_id, Holding.contract_id == contract.contract_id)
+        .order_by(Holding.item, Holding.number)
     )
-
-
-def _key(row: Holding | RentCharge) -> HoldingKey:
-    return HoldingKey(cast("Item", row.item), row.number)
+    return [
+        rules.Holding(
+            item=row.item,
+            number=row.number,
+            ordered_on=row.ordered_on,
+            effective_on=row.effective_on,
+            opened_on=row.opened_on,
+            closed_on=row.closes_on,
+            returned=row.returned,
+            lapsed=row.lapsed,
+            deposit=row.deposit_asked if row.order_invoice_id in paid and not row.deposit_returned else money.ZERO,
+            rent=tuple(rent.get((row.item, row.number), ())),
+        )
+        for row in await session.execute(query)
+    ]
 
 
 async def _rent(
     session: AsyncSession, contract: Contract, since: Month
-) -> defaultdict[HoldingKey, list[rules.RentCharge]]:
+) -> defaultdict[tuple[str, int], list[rules.RentCharge]]:
+    """What each holding was charged, by item and number. As plain rows: a large contract has thousands of them."""
     query = (
-        select(RentCharge)
+        select(
+            RentCharge.item,
+            RentCharge.number,
+            RentCharge.month,
+            RentCharge.unit_price,
+            RentCharge.days,
+            RentCharge.month_days,
+        )
         .where(
             RentCharge.tenant_id == contract.tenant_id,
             RentCharge.contract_id == contract.contract_id,
@@ -87,34 +126,34 @@ async def _rent(
         )
         .order_by(RentCharge.month)
     )
-    charges: defaultdict[HoldingKey, list[rules.RentCharge]] = defaultdict(list)
-    for row in (await session.execute(query)).scalars():
-        charges[_key(row)].append(rules.RentCharge(Month.of(row.month), row.unit_price, row.days, row.month_days))
+    charges: defaultdict[tuple[str, int], list[rules.RentCharge]] = defaultdict(list)
+    for item, number, month, price, days, month_days in await session.execute(query):
+        charges[item, number].append(rules.RentCharge(Month.of(month), price, days, month_days))
     return charges
 
 
-async def _order_invoices(session: AsyncSession, contract: Contract) -> list[Invoice]:
+@dataclass(frozen=True, slots=True)
+class _PaidOrders:
+    """The settled invoices of a contract's orders, and the contract's own deposit that came with them (CNY)."""
+
+    invoice_ids: frozenset[str]
+    fixed_deposit: Decimal
+
+
+async def _paid_orders(session: AsyncSession, contract: Contract) -> _PaidOrders:
     query = select(Invoice).where(
         Invoice.tenant_id == contract.tenant_id,
         Invoice.contract_id == contract.contract_id,
         Invoice.reason.in_(("opening", "addition")),
         Invoice.voided_at.is_(None),
     )
-    return list((await session.execute(query)).scalars())
+    paid = [each for each in (await session.execute(query)).scalars() if is_settled(each)]
+    fixed_deposit = sum((each.fixed_deposit_asked for each in paid), money.ZERO)
+    return _PaidOrders(frozenset(each.invoice_id for each in paid), fixed_deposit)
 
 
-async def _paid_order_invoices(session: AsyncSession, contract: Contract) -> frozenset[str]:
-    return frozenset(each.invoice_id for each in await _order_invoices(session, contract) if is_settled(each))
-
-
-async def _fixed_deposit_held(session: AsyncSession, contract: Contract) -> Decimal:
-    if contract.fixed_deposit_returned:
-        return money.ZERO
-    invoices = await _order_invoices(session, contract)
-    return sum((each.fixed_deposit_asked for each in invoices if is_settled(each)), money.ZERO)
-
-
-async def _charges(session: AsyncSession, contract: Contract, before: date) -> tuple[rules.OneOffCharge, ...]:
+async def _charges(session: AsyncSession, contract: Contract, before: date) -> list[OneOffCharge]:
+    """The one-off charges and records of data traffic that are on no invoice yet."""
     query = select(OneOffCharge).where(
         OneOffCharge.tenant_id == contract.tenant_id,
         OneOffCharge.contract_id == contract.contract_id,
@@ -122,7 +161,12 @@ async def _charges(session: AsyncSession, contract: Contract, before: date) -> t
         OneOffCharge.cancelled_at.is_(None),
         OneOffCharge.on < before,
     )
-    return tuple(rules.OneOffCharge(row.on, row.kind, row.amount) for row in (await session.execute(query)).scalars())
+    return list((await session.execute(query)).scalars())
+
+
+def _data(waiting: Sequence[OneOffCharge]) -> tuple[rules.Usage, ...]:
+    """Rated data traffic (C3): added up and rounded once for each invoice, like calls."""
+    return tuple(rules.Usage(row.on, "data", row.amount) for row in waiting if row.kind == DATA)
 
 
 async def _usage(session: AsyncSession, contract: Contract, month: Month) -> tuple[rules.Usage, ...]:
@@ -132,14 +176,56 @@ async def _usage(session: AsyncSession, contract: Contract, month: Month) -> tup
         Charge.billing_month == month.first,
     )
     total, count = (await session.execute(query)).one()
-    return () if not count else (rules.Usage(month.last, "calls", total, records=count),)
+    charged = () if not count else (rules.Usage(month.last, "calls", total, records=count),)
+    return (*charged, *await _supplements(session, contract, month))
 
 
-async def _suspensions(session: AsyncSession, tenant_id: str) -> tuple[Span, ...]:
-    query = select(Suspension).where(Suspension.tenant_id == tenant_id).order_by(Suspension.began_at)
-    now = clock.now()
-    return tuple(
-        Span(row.began_at, row.ended_at or now)
-        for row in (await session.execute(query)).scalars()
-        if row.ended_at is None or row.ended_at > row.began_at
+async def _supplements(session: AsyncSession, contract: Contract, month: Month) -> tuple[rules.Usage, ...]:
+    """The differences of re-ratings that go on the invoice for this month's calls."""
+    query = (
+        select(ReRating)
+        .where(
+            ReRating.tenant_id == contract.tenant_id,
+            ReRating.contract_id == contract.contract_id,
+            ReRating.billing_month == month.first,
+        )
+        .order_by(ReRating.month, ReRating.re_rating_id)
     )
+    return tuple(
+        rules.Usage(
+            month.last,
+            "calls",
+            row.new_total - row.old_total,
+            records=row.changed,
+            re_rating=(row.re_rating_id, str(Month.of(row.month))),
+        )
+        for row in (await session.execute(query)).scalars()
+    )
+
+
+async def load_suspensions(session: AsyncSession, tenant_id: str) -> tuple[Span, ...]:
+    """The times during which the tenant was suspended, in whole local days (rule 7).
+
+    In calculations a suspension begins and a payment counts with the beginning of its (value) day, however late in
+    the day somebody acted. So a suspension counts as far as it was carried out and its invoices were overdue.
+    """
+    query = select(Suspension).where(Suspension.tenant_id == tenant_id).order_by(Suspension.began_at)
+    carried_out = (await session.execute(query)).scalars().all()
+    if not carried_out:
+        return ()
+    overdue = select(Invoice.suspends_on, Invoice.paid_on).where(
+        Invoice.tenant_id == tenant_id, Invoice.suspends_on.is_not(None), Invoice.voided_at.is_(None)
+    )
+    tomorrow = clock.today() + ONE_DAY
+    owed = united(
+        rules.days_span(begins, paid or tomorrow)
+        for begins, paid in await session.execute(overdue)
+        if begins is not None and begins < (paid or tomorrow)
+    )
+    now = clock.now()
+    found: list[Span] = []
+    for row in carried_out:
+        begins = day_begins(local_day(row.began_at))
+        ends = now if row.ended_at is None else day_begins(local_day(row.ended_at))
+        found += [part for span in owed if (part := overlap(span, Span(begins, max(begins, ends)))) is not None]
+    return tuple(united(found))

@@ -7,16 +7,31 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Numeric,
+    Select,
+    and_,
+    cast,
+    false,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from billing.corrections.models import ReRating
 from billing.models import Charge, UnratedCall
 from infra.kit.pages import check_limit, decode_cursor, encode_cursor
 from infra.kit.problems import InvalidInput
 from switch.models import CallRecord
 
-Keys = tuple[InstrumentedAttribute[Any], ...]
+Keys = tuple[InstrumentedAttribute[Any] | ColumnElement[Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +57,11 @@ class ChargedCall:
 
 @dataclass(frozen=True, slots=True)
 class ChargeSum:
-    """The charges of one contract that go on the invoice for one month; `amount` is exact, CNY."""
+    """The charges of one contract that go on the invoice for one month; amounts are exact, CNY.
+
+    `amount` is of the calls as that invoice adds them up, `re_rated` what it takes besides of re-ratings of earlier
+    months: both together are its line of calls before rounding.
+    """
 
     tenant_id: str
     month: date
@@ -50,6 +69,7 @@ class ChargeSum:
     calls: int
     billed_seconds: int
     amount: Decimal
+    re_rated: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +102,7 @@ async def charge_page(
         .outerjoin(CallRecord, _same_leg(CallRecord, Charge))
         .where(*_charges(wanted))
     )
-    rows, following = await _page(session, query, keys, limit=limit, after=after)
+    rows, following = await keyed_page(session, query, keys, limit=limit, after=after)
     return [ChargedCall(*row[len(keys) :]) for row in rows], following
 
 
@@ -90,13 +110,33 @@ async def charge_sums(
     session: AsyncSession, wanted: Wanted, *, limit: int, after: str | None
 ) -> tuple[list[ChargeSum], str | None]:
     """Sums per tenant, invoiced month and contract, newest month first."""
-    keys: Keys = (Charge.tenant_id, Charge.billing_month, Charge.contract_id)
-    query = (
-        select(*keys, func.count(), func.sum(Charge.billed_seconds), func.sum(Charge.amount))
+    both = union_all(
+        select(
+            Charge.tenant_id.label("tenant_id"),
+            Charge.billing_month.label("month"),
+            Charge.contract_id.label("contract_id"),
+            func.count().label("calls"),
+            func.sum(Charge.billed_seconds).label("billed_seconds"),
+            func.sum(Charge.amount).label("amount"),
+            cast(0, Numeric(18, 4)).label("re_rated"),
+        )
         .where(*_charges(wanted))
-        .group_by(*keys)
-    )
-    rows, following = await _page(session, query, keys, limit=limit, after=after)
+        .group_by(Charge.tenant_id, Charge.billing_month, Charge.contract_id),
+        select(
+            ReRating.tenant_id,
+            ReRating.billing_month,
+            ReRating.contract_id,
+            literal(0),
+            literal(0),
+            cast(0, Numeric(18, 4)),
+            ReRating.new_total - ReRating.old_total,
+        ).where(*_supplements(wanted)),
+    ).subquery()
+    keys: Keys = (both.c.tenant_id, both.c.month, both.c.contract_id)
+    whole = (cast(func.sum(both.c[name]), BigInteger) for name in ("calls", "billed_seconds"))
+    exact = (func.sum(both.c[name]) for name in ("amount", "re_rated"))
+    query = select(*keys, *whole, *exact).group_by(*keys)
+    rows, following = await keyed_page(session, query, keys, limit=limit, after=after)
     return [ChargeSum(*row) for row in rows], following
 
 
@@ -110,7 +150,7 @@ async def unrated_page(
         .outerjoin(CallRecord, _same_leg(CallRecord, UnratedCall))
         .where(*_unrated(wanted))
     )
-    rows, following = await _page(session, query, keys, limit=limit, after=after)
+    rows, following = await keyed_page(session, query, keys, limit=limit, after=after)
     return [CallWithoutPrice(*row[len(keys) :]) for row in rows], following
 
 
@@ -120,7 +160,7 @@ async def unrated_sums(
     """Calls without a price, counted per tenant and reason."""
     keys: Keys = (UnratedCall.tenant_id, UnratedCall.reason)
     query = select(*keys, func.count(), func.min(UnratedCall.seen_at)).where(*_unrated(wanted)).group_by(*keys)
-    rows, following = await _page(session, query, keys, limit=limit, after=after)
+    rows, following = await keyed_page(session, query, keys, limit=limit, after=after)
     return [UnratedSum(*row) for row in rows], following
 
 
@@ -138,12 +178,23 @@ def _charges(wanted: Wanted) -> list[ColumnElement[bool]]:
     return [column == value for column, value in values if value is not None]
 
 
+def _supplements(wanted: Wanted) -> list[ColumnElement[bool]]:
+    """The differences of re-ratings that an invoice takes; they belong to no single call."""
+    values = (
+        (ReRating.tenant_id, wanted.tenant_id),
+        (ReRating.contract_id, wanted.contract_id),
+        (ReRating.billing_month, wanted.month),
+    )
+    found = [column == value for column, value in values if value is not None]
+    return [*found, ReRating.billing_month.is_not(None), true() if wanted.leg_id is None else false()]
+
+
 def _unrated(wanted: Wanted) -> list[ColumnElement[bool]]:
     values = ((UnratedCall.tenant_id, wanted.tenant_id), (UnratedCall.reason, wanted.reason))
     return [column == value for column, value in values if value is not None]
 
 
-async def _page(
+async def keyed_page(
     session: AsyncSession, query: Select[*tuple[Any, ...]], keys: Keys, *, limit: int, after: str | None
 ) -> tuple[list[tuple[Any, ...]], str | None]:
     """Rows in falling order of `keys`, which are text or date columns and the first ones selected; the next cursor."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing.contracts import terms_of
 from billing.models import Contract, Invoice, Suspension
+from billing.reminders.models import PaymentPromise
 from billing.rules.dunning import step_for
-from infra.kit import clock
+from infra.kit import clock, jobs
 from infra.kit.ids import new_id
 from tenancy import tenants
 from tenancy.models import Tenant
 
 OVERDUE = "payment_overdue"
+REMIND_TENANT = "billing.remind_tenant"
+"""Writes to a tenant whose service was suspended or restored."""
 
 
 async def advance(session: AsyncSession, tenant_id: str, today: date) -> bool:
@@ -42,6 +45,7 @@ async def advance(session: AsyncSession, tenant_id: str, today: date) -> bool:
             )
         )
         await session.flush()
+        await _tell(session, tenant_id)
     return True
 
 
@@ -56,8 +60,9 @@ async def clear_if_settled(session: AsyncSession, tenant_id: str, today: date) -
 async def overdue_invoices(session: AsyncSession, tenant_id: str, today: date) -> Sequence[Invoice]:
     """The unpaid invoices that keep the tenant suspended on this day, the first to do so first.
 
-    An invoice of a contract that has ended suspends nobody.
+    An invoice of a contract that has ended suspends nobody, and nothing suspends while a promise to pay holds.
     """
+    promised = await promised_days(session, today, tenant_id)
     query = (
         select(Invoice, Contract)
         .join(Contract, (Contract.tenant_id == Invoice.tenant_id) & (Contract.contract_id == Invoice.contract_id))
@@ -67,20 +72,36 @@ async def overdue_invoices(session: AsyncSession, tenant_id: str, today: date) -
     found: list[Invoice] = []
     for invoice, contract in await session.execute(query):
         step = step_for(
-            terms_of(contract),
+            terms_of(contract, invoice.issued_on),
             today,
             issued_on=invoice.issued_on,
             due_on=invoice.due_on,
             suspends=invoice.suspends_on,
             unpaid=invoice.total - invoice.paid,
+            promised_until=promised.get(tenant_id),
         )
         if step.suspended and (contract.ends_on is None or today <= contract.ends_on):
             found.append(invoice)
     return found
 
 
+async def promised_days(session: AsyncSession, day: date, tenant_id: str | None = None) -> Mapping[str, date]:
+    """By tenant (all, or this one), the last day of the promise to pay that holds on this day."""
+    query = (
+        select(PaymentPromise.tenant_id, func.max(PaymentPromise.until))
+        .where(PaymentPromise.withdrawn_at.is_(None), PaymentPromise.until >= day)
+        .group_by(PaymentPromise.tenant_id)
+    )
+    if tenant_id is not None:
+        query = query.where(PaymentPromise.tenant_id == tenant_id)
+    return {row[0]: row[1] for row in await session.execute(query)}
+
+
 async def tenants_to_look_at(session: AsyncSession, today: date) -> Sequence[str]:
-    """Tenants with an open invoice whose day of suspension has come, and those suspended for payment."""
+    """Tenants with an open invoice whose day of suspension has come, and those suspended for payment.
+
+    So a tenant whose promise to pay has run out is among them.
+    """
     overdue = select(Invoice.tenant_id).where(
         Invoice.voided_at.is_(None), Invoice.paid < Invoice.total, Invoice.suspends_on <= today
     )
@@ -96,9 +117,14 @@ async def _restore(session: AsyncSession, tenant: Tenant) -> bool:
     suspension = await _lasting(session, tenant.tenant_id)
     if suspension is not None:
         suspension.ended_at = clock.now()
+        await _tell(session, tenant.tenant_id)
     if tenant.standing != "suspended" or tenant.standing_reason != OVERDUE:
         return False
     return await tenants.restore(session, tenant.tenant_id)
+
+
+async def _tell(session: AsyncSession, tenant_id: str) -> None:
+    await jobs.defer(session, REMIND_TENANT, lock=REMIND_TENANT, tenant_id=tenant_id)
 
 
 async def _lasting(session: AsyncSession, tenant_id: str) -> Suspension | None:

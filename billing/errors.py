@@ -23,6 +23,13 @@ class PaymentRefused(BillingRefused):
     title = "The payment is not acceptable"
 
 
+class PaymentCurrencyRefused(PaymentRefused):
+    """A payment is in another currency than CNY (clause C25)."""
+
+    code = "currency_not_accepted"
+    title = "Only CNY is taken"
+
+
 class ContractNotFound(NotFound):
     """There is no such contract for this caller."""
 
@@ -161,3 +168,21 @@ class PaymentRefunded(Conflict):
     """Money of the payment has been paid out as a refund, so it cannot be taken back before the refund is."""
 
     code = "payment_refunded"
+
+
+class NoUsageOnInvoice(Conflict):
+    """The invoice charges no calls, so it has no usage statement."""
+
+    code = "no_usage_on_invoice"
+
+
+class StatementTooLong(Conflict):
+    """A month has more calls than one usage statement holds."""
+
+    code = "usage_statement_too_long"
+
+
+class PaidThroughStripe(Conflict):
+    """Money that went through Stripe is taken back there, and follows here by itself."""
+
+    code = "paid_through_stripe"

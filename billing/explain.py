@@ -9,21 +9,24 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import charge_reports, one_off_charges
+from billing import charge_reports, destinations, one_off_charges
 from billing.charge_reports import ChargedCall, ChargeSum, Wanted
 from billing.errors import LineNotFound
 from billing.models import Invoice, InvoiceLine, OneOffCharge
+from billing.rules.invoice_words import Destination, Explained, Words, words_for
 from billing.rules.months import Month
-from billing.rules.terms import CHARGE_KINDS
 
 CALLS = "calls"
+USAGE_REASONS = ("monthly", "final")
+"""The invoices that add up calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """A line with what it adds up; `parts` are its formulas with their exact amounts and inputs.
 
-    A line of calls has a page of them and their exact `call_sum`; a line of a one-off kind has its `charges`.
+    A line of calls has a page of them, their exact `call_sum` and their `destinations`; a line of a one-off kind has
+    its `charges`.
     """
 
     invoice: Invoice
@@ -33,6 +36,7 @@ class Explanation:
     next_calls: str | None = None
     call_sum: ChargeSum | None = None
     charges: Sequence[OneOffCharge] = ()
+    destinations: Sequence[Destination] = ()
 
 
 def usage_month(invoice: Invoice) -> Month:
@@ -56,20 +60,47 @@ async def explain(
     if line is None:
         raise LineNotFound(f"The invoice {invoice.number} has no line {line_number}.", field="line_number")
     parts: list[dict[str, str]] = line.inputs.get("parts", [])
-    if line.kind in CHARGE_KINDS:
+    if line.kind in one_off_charges.KINDS and invoice.reason in USAGE_REASONS:
         return Explanation(invoice, line, parts, charges=await one_off_charges.taken_by(session, invoice, line.kind))
-    if line.kind != CALLS:
+    if not charges_calls(invoice, line):
         return Explanation(invoice, line, parts)
     wanted = Wanted(tenant_id=invoice.tenant_id, contract_id=invoice.contract_id, month=usage_month(invoice).first)
     calls, following = await charge_reports.charge_page(session, wanted, limit=limit, after=after)
     sums, _ = await charge_reports.charge_sums(session, wanted, limit=1, after=None)
-    return Explanation(invoice, line, parts, calls, following, sums[0] if sums else None)
+    groups = await _destinations(session, invoice)
+    return Explanation(invoice, line, parts, calls, following, sums[0] if sums else None, destinations=groups)
+
+
+async def destinations_of(
+    session: AsyncSession, invoice: Invoice, lines: Sequence[InvoiceLine]
+) -> Sequence[Destination]:
+    """The calls that an invoice adds up by name of destination; empty where it has no line of calls."""
+    if not any(charges_calls(invoice, line) for line in lines):
+        return ()
+    return await _destinations(session, invoice)
+
+
+def charges_calls(invoice: Invoice, line: InvoiceLine) -> bool:
+    """Whether a line adds up the calls of the invoice's usage month; a credit note's line of calls does not. Pure."""
+    return line.kind == CALLS and invoice.reason in USAGE_REASONS
+
+
+def words_of(line: InvoiceLine, groups: Sequence[Destination] = ()) -> tuple[Words, ...]:
+    """How a stored line came about, in words; `groups` are the destinations of a line of calls. Pure."""
+    parts: list[dict[str, str]] = line.inputs.get("parts", [])
+    return words_for(Explained(line.kind, line.item, line.unit_price, line.amount, parts), groups)
+
+
+async def _destinations(session: AsyncSession, invoice: Invoice) -> Sequence[Destination]:
+    return await destinations.by_destination(
+        session, tenant_id=invoice.tenant_id, contract_id=invoice.contract_id, month=usage_month(invoice).first
+    )
 
 
 def rounding(explanation: Explanation) -> Decimal | None:
     """How far the line is from the exact sum of its calls or charges; None where it adds up neither. Pure."""
     if explanation.call_sum is not None:
-        return explanation.line.amount - explanation.call_sum.amount
+        return explanation.line.amount - explanation.call_sum.amount - explanation.call_sum.re_rated
     if explanation.charges:
         return explanation.line.amount - sum((charge.amount for charge in explanation.charges), Decimal(0))
     return None

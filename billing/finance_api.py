@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import explain, invoices, one_off_charges, refunds, run_preview
 from billing.api import read_month
+from billing.explanation_schemas import LineExplanationView, line_explanation_view
 from billing.finance_schemas import (
     Cancellation,
-    LineExplanationView,
     NewOneOffCharge,
     NewRefund,
     OneOffChargeView,
@@ -23,7 +23,6 @@ from billing.finance_schemas import (
     RefundView,
     RunPreviewView,
     RunSummaryView,
-    line_explanation_view,
     one_off_charge_view,
     refund_view,
     run_preview_view,
@@ -51,7 +50,7 @@ ContractLimit = Annotated[
 async def create_one_off_charge(
     data: JSONBody[NewOneOffCharge], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
 ) -> OneOffChargeView:
-    """Charge recruitment, equipment, utilities, property or a penalty; the invoice after its month takes it."""
+    """Charge recruitment, equipment, utilities, property, a penalty or data traffic on the invoice after its month."""
     charge = await one_off_charges.create(
         session,
         tenant_id=principal.tenant_for(data.tenant_id),

@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 
-from billing import explain, one_off_charges
-from billing.explain import Explanation
+from billing import one_off_charges
 from billing.models import OneOffCharge, Refund
 from billing.rules.months import Month
 from billing.run_preview import ContractPreview, PreviewedInvoice, RunPreview, RunSummary
-from billing.usage_schemas import ChargeView, charge_view, month_text, rated_text
 from infra.kit import money
 from infra.kit.http import Body, View
 
 
 class NewOneOffCharge(Body):
-    """A charge that happens once: its kind, its day, the amount with tax, and what it is for."""
+    """A charge that happens once: its kind, its day, the amount with tax, and what it is for.
+
+    `kind` is `recruitment`, `equipment`, `utilities`, `property`, `penalty`, or `data` for a rated record of data
+    traffic, whose amount has up to four decimals.
+    """
 
     contract_id: str
     kind: str
@@ -78,7 +80,8 @@ class ContractPreviewView(View):
     """What the run would issue for one contract, and what to look at before releasing it.
 
     `anomalies`: `first_zero`, `notably_more`, `notably_less` (half and more against `total_before`, the monthly
-    invoice of the month before), `unrated_calls`, `cannot_be_made` (with `problem` saying why).
+    invoice of the month before), `unrated_calls`, `incomplete_records` (missing, or set aside and naming the tenant),
+    `cannot_be_made` (with `problem` saying why).
     """
 
     tenant_id: str
@@ -88,6 +91,7 @@ class ContractPreviewView(View):
     total_before: str | None
     currency: str
     unrated_calls: int
+    incomplete_records: int
     anomalies: list[str]
     problem: str | None
     invoices: list[PreviewInvoiceView]
@@ -126,6 +130,7 @@ class ContractToLookAtView(View):
     total: str
     total_before: str | None
     unrated_calls: int
+    incomplete_records: int
     anomalies: list[str]
     problem: str | None
 
@@ -141,42 +146,6 @@ class RunSummaryView(View):
     currency: str
     set_aside_records: int
     to_look_at: list[ContractToLookAtView]
-
-
-class PartView(View):
-    """One part of a line: the clause, the formula, the exact amount it gave, and what went in."""
-
-    clause: str
-    formula: str
-    exact: str
-    inputs: dict[str, str]
-
-
-class LineExplanationView(View):
-    """Where a line comes from. `calls` is a page of a line of calls, `charges` are those of a one-off kind.
-
-    `exact` is their exact sum, and `rounding` what the line has more or less than it.
-    """
-
-    invoice_id: str
-    invoice_number: str
-    line_number: int
-    kind: str
-    item: str | None
-    quantity: int
-    unit_price: str
-    amount: str
-    currency: str
-    clause: str
-    formula: str
-    parts: list[PartView]
-    exact: str | None
-    rounding: str | None
-    usage_month: str | None
-    call_count: int | None
-    calls: list[ChargeView]
-    next: str | None
-    charges: list[OneOffChargeView]
 
 
 class NewRefund(Body):
@@ -196,12 +165,13 @@ class RefundReversal(Body):
 
 
 class RefundView(View):
-    """A refund with who released it; a reversed one stays to be seen."""
+    """A refund with who released it; a reversed one stays to be seen. `channel` is `bank_transfer` or `stripe`."""
 
     refund_id: str
     tenant_id: str
     amount: str
     currency: str
+    channel: str
     value_on: date
     reference: str
     note: str
@@ -219,7 +189,7 @@ def one_off_charge_view(charge: OneOffCharge) -> OneOffChargeView:
         contract_id=charge.contract_id,
         kind=charge.kind,
         on=charge.on,
-        amount=money.amount_text(charge.amount),
+        amount=one_off_charges.amount_of(charge),
         currency=money.CURRENCY,
         note=charge.note,
         state=one_off_charges.state_of(charge),
@@ -261,6 +231,7 @@ def _contract_preview_view(found: ContractPreview) -> ContractPreviewView:
         total_before=None if found.total_before is None else money.amount_text(found.total_before),
         currency=money.CURRENCY,
         unrated_calls=found.unrated_calls,
+        incomplete_records=found.incomplete_records,
         anomalies=list(found.anomalies),
         problem=found.problem,
         invoices=[_preview_invoice_view(invoice) for invoice in found.invoices],
@@ -299,6 +270,7 @@ def run_summary_view(month: Month, summary: RunSummary, *, set_aside_records: in
                 total=money.amount_text(found.total),
                 total_before=None if found.total_before is None else money.amount_text(found.total_before),
                 unrated_calls=found.unrated_calls,
+                incomplete_records=found.incomplete_records,
                 anomalies=list(found.anomalies),
                 problem=found.problem,
             )
@@ -311,42 +283,6 @@ def _totals(totals: Mapping[str, Decimal]) -> list[KindTotalView]:
     return [KindTotalView(kind=kind, amount=money.amount_text(amount)) for kind, amount in totals.items()]
 
 
-_OF_A_PART = ("clause", "formula", "exact")
-
-
-def line_explanation_view(explanation: Explanation) -> LineExplanationView:
-    """An explained line as the API shows it."""
-    invoice, line, calls = explanation.invoice, explanation.line, explanation.call_sum
-    difference = explain.rounding(explanation)
-    return LineExplanationView(
-        invoice_id=invoice.invoice_id,
-        invoice_number=invoice.number,
-        line_number=line.line_number,
-        kind=line.kind,
-        item=line.item,
-        quantity=line.quantity,
-        unit_price=money.amount_text(line.unit_price),
-        amount=money.amount_text(line.amount),
-        currency=money.CURRENCY,
-        clause=line.clause,
-        formula=line.formula,
-        parts=[
-            PartView(
-                **{name: part[name] for name in _OF_A_PART},
-                inputs={name: value for name, value in part.items() if name not in _OF_A_PART},
-            )
-            for part in explanation.parts
-        ],
-        exact=None if difference is None else rated_text(line.amount - difference),
-        rounding=None if difference is None else rated_text(difference),
-        usage_month=None if calls is None else month_text(calls.month),
-        call_count=None if calls is None else calls.calls,
-        calls=[charge_view(call) for call in explanation.calls],
-        next=explanation.next_calls,
-        charges=[one_off_charge_view(charge) for charge in explanation.charges],
-    )
-
-
 def refund_view(refund: Refund) -> RefundView:
     """A refund as the API shows it."""
     return RefundView(
@@ -354,6 +290,7 @@ def refund_view(refund: Refund) -> RefundView:
         tenant_id=refund.tenant_id,
         amount=money.amount_text(refund.amount),
         currency=money.CURRENCY,
+        channel=refund.channel,
         value_on=refund.value_on,
         reference=refund.reference,
         note=refund.note,

@@ -25,7 +25,7 @@ from infra.kit.clock import local_midnight
 from infra.kit.money import RATED, fen, round_half_away
 from infra.kit.problems import Refusal
 
-Reason = Literal["opening", "addition", "monthly", "final"]
+Reason = Literal["opening", "addition", "monthly", "final", "credit_note"]
 Language = Literal["zh", "en", "zh-en"]
 
 LINES_LIMIT = 2_000
@@ -98,11 +98,26 @@ class OperatorDetails:
 
 @dataclass(frozen=True, slots=True)
 class TenantDetails:
-    """Party B: company name, address, 18-digit credit code (clause C19); an empty text leaves its row out."""
+    """Party B: company name, address, 18-digit credit code (clause C19), and the rest of its tax particulars.
+
+    An empty text leaves its row out.
+    """
 
     name: str
     address: str = ""
     credit_code: str = ""
+    phone: str = ""
+    bank_name: str = ""
+    bank_account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LineWords:
+    """A sentence about how a line's amount came about, and what it comes to (a text, empty where others say it)."""
+
+    zh: str
+    en: str
+    exact: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +126,8 @@ class InvoiceLine:
 
     `kind` and `item` are the words of the contract (`rent`, `seat`, …), translated by the template; an
     unknown word is printed as it is. `quantity` and `unit_price` (up to four decimals) may be None.
-    `clause` names the contract's clause ("C7"), `formula` how the amount came about, in words.
+    `clause` names the contract's clause ("C7"), `formula` how the amount came about, in short; `words` say it in
+    sentences on a page of their own.
     """
 
     kind: str
@@ -122,6 +138,7 @@ class InvoiceLine:
     unit_price: Decimal | None = None
     clause: str = ""
     formula: str = ""
+    words: tuple[LineWords, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +163,10 @@ class PaymentInstructions:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceDocument:
-    """Everything on one printed invoice. Money in CNY, local dates, `period` as "2026-07"."""
+    """Everything on one printed invoice. Money in CNY, local dates, `period` as "2026-07".
+
+    `fapiao` are the numbers of the official invoices issued for it.
+    """
 
     number: str
     reason: Reason
@@ -165,6 +185,7 @@ class InvoiceDocument:
     payment: PaymentInstructions
     suspends_on: date | None = None
     void: bool = False
+    fapiao: tuple[str, ...] = ()
     language: Language = "zh-en"
 
 
@@ -223,7 +244,11 @@ def _template_data(document: InvoiceDocument) -> dict[str, object]:
             "name": _printable("tenant.name", tenant.name),
             "address": _printable("tenant.address", tenant.address),
             "credit_code": _identifier("tenant.credit_code", tenant.credit_code),
+            "phone": _identifier("tenant.phone", tenant.phone),
+            "bank_name": _printable("tenant.bank_name", tenant.bank_name),
+            "bank_account": _identifier("tenant.bank_account", tenant.bank_account),
         },
+        "fapiao": [_identifier("fapiao", number) for number in document.fapiao],
         "contract": {
             "id": _identifier("contract_id", document.contract_id),
             "title": _printable("contract_title", document.contract_title),
@@ -263,6 +288,14 @@ def _line_data(position: int, line: InvoiceLine) -> dict[str, object]:
         "amount": grouped_amount(line.amount),
         "clause": _printable(f"{field}.clause", line.clause, WORD_LIMIT_CHARACTERS),
         "formula": _printable(f"{field}.formula", line.formula),
+        "words": [
+            {
+                "zh": _printable(f"{field}.words", words.zh),
+                "en": _printable(f"{field}.words", words.en),
+                "exact": words.exact,
+            }
+            for words in line.words
+        ],
     }
 
 

@@ -10,20 +10,24 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import books, contracts, invoices, leases, ledger, order_invoices, usage
 from billing.contracts import get_contract, terms_of
-from billing.models import Charge, Contract, Holding, Invoice, OneOffCharge, UnratedCall
+from billing.models import Contract, Holding, Invoice, OneOffCharge, UnratedCall
+from billing.outages import history
 from billing.rules.book import Book
 from billing.rules.invoicing import final_invoice, monthly_due_on, monthly_invoice
 from billing.rules.lines import InvoiceDraft
 from billing.rules.months import Month
+from billing.rules.terms import Terms
+from billing.runs import late, progress, walk
 from infra.kit import clock, logs
 from infra.kit.database import Database, Scope
 from infra.kit.jobs import Runtime
 from infra.kit.problems import Unavailable
+from switch.models import NewCall
 
 log = logs.get(__name__)
 MAXIMUM_RATING_BATCHES = 1_000
@@ -43,27 +47,24 @@ class MonthRun:
     unrated_calls: int = 0
 
 
-async def run_month(runtime: Runtime, month: Month) -> MonthRun:
+async def run_month(runtime: Runtime, month: Month, *, released_on: date | None = None) -> MonthRun:
     """Issue what is due up to the invoices dated the 1st of `month`, for every contract; safe to run again.
 
-    A contract whose invoice cannot be made is set aside, logged and counted; the others go on. Raises `Unavailable`
-    when the database is away; what was done until then stays.
+    `released_on` is the day on which finance released the run (None: today), for the due day of rule 3. A contract
+    whose invoice cannot be made is set aside, logged and counted; the others go on. Raises `Unavailable` when the
+    database is away; what was done until then stays.
     """
     run = MonthRun(month)
-    rated: set[str] = set()
     async with runtime.database.transaction(Scope.platform()) as session:
-        due = [tuple(row) for row in await session.execute(due_contracts(month))]
-    for tenant_id, contract_id in due:
-        try:
-            if tenant_id not in rated:
-                await _rate_what_waits(runtime.database, tenant_id)
-                rated.add(tenant_id)
-            await _bill(runtime.database, run, tenant_id, contract_id)
-        except Unavailable:
-            raise
-        except Exception:  # one contract that cannot be billed must not keep the others from it
-            log.exception("invoice_run.contract_set_aside", tenant_id=tenant_id, contract_id=contract_id)
-            run.set_aside.append(contract_id)
+        due = [(tenant_id, contract_id) for tenant_id, contract_id in await session.execute(due_contracts(month))]
+        with_new_calls = frozenset((await session.execute(select(NewCall.tenant_id).distinct())).scalars())
+
+    async def bill(tenant_id: str, contract_ids: list[str]) -> None:
+        await _bill_tenant(
+            runtime.database, run, tenant_id, contract_ids, released_on, rate=tenant_id in with_new_calls
+        )
+
+    await walk.tenant_by_tenant(due, bill)
     async with runtime.database.transaction(Scope.platform()) as session:
         query = select(func.count()).select_from(UnratedCall).where(UnratedCall.month <= month.preceding.first)
         run.unrated_calls = await session.scalar(query) or 0
@@ -90,12 +91,17 @@ async def issue_openings(runtime: Runtime, today: date) -> int:
         waiting = (await session.execute(query)).all()
     issued = 0
     for tenant_id, contract_id in waiting:
-        async with runtime.database.transaction(Scope.platform()) as session:
-            contract = await get_contract(session, tenant_id, contract_id, for_update=True)
-            group = order_invoices.OrderGroup(True, contract.opens_on, contract.opens_on)
-            invoice = await order_invoices.charge(session, contract, group, today=today)
-            await ledger.set_off(session, tenant_id, today)
+        try:
+            async with runtime.database.transaction(Scope.platform()) as session:
+                contract = await get_contract(session, tenant_id, contract_id, for_update=True)
+                group = order_invoices.OrderGroup(True, contract.opens_on, contract.opens_on)
+                invoice = await order_invoices.charge(session, contract, group, today=today)
+                await ledger.set_off(session, tenant_id, today)
             issued += invoice is not None
+        except Unavailable:
+            raise
+        except Exception:  # the others open on their day whatever becomes of this one; it is tried again every hour
+            log.exception("opening.not_invoiced", tenant_id=tenant_id, contract_id=contract_id)
     return issued
 
 
@@ -108,16 +114,26 @@ async def end_contracts(runtime: Runtime, today: date) -> int:
     )
     async with runtime.database.transaction(Scope.platform()) as session:
         ended = (await session.execute(query)).all()
+    closed = 0
     for tenant_id, contract_id in ended:
-        async with runtime.database.transaction(Scope.platform()) as session:
-            await contracts.end(session, await get_contract(session, tenant_id, contract_id, for_update=True))
-    return len(ended)
+        try:
+            async with runtime.database.transaction(Scope.platform()) as session:
+                await contracts.end(session, await get_contract(session, tenant_id, contract_id, for_update=True))
+            closed += 1
+        except Unavailable:
+            raise
+        except Exception:  # the same
+            log.exception("contract.not_ended", tenant_id=tenant_id, contract_id=contract_id)
+    return closed
 
 
-async def bill_contract(session: AsyncSession, contract: Contract, usage_month: Month) -> Invoice | None:
+async def bill_contract(
+    session: AsyncSession, contract: Contract, usage_month: Month, *, released_on: date | None = None
+) -> Invoice | None:
     """Make the invoice that follows a usage month, and move the contract on; None when it has no line.
 
-    The contract is locked by the caller, and `usage_month` is the next one it has to be invoiced for.
+    The contract is locked by the caller, and `usage_month` is the next one it has to be invoiced for. It is due as
+    released on `released_on`; None: today.
     """
     month = usage_month.following
     today = clock.today()
@@ -127,10 +143,14 @@ async def bill_contract(session: AsyncSession, contract: Contract, usage_month: 
     if contract.ends_on is not None and contract.ends_on < month.first:
         await contracts.end(session, contract)
     book = await books.load_book(session, contract, month)
-    draft = _draft(contract, book, usage_month, released_on=today)
+    draft = _draft(contract, book, usage_month, released_on=released_on or today)
     await _note_taken(session, contract, book, month)
+    await history.settle(session, contract, usage_month)
     contract.billed_through = usage_month.first
-    invoice = None if draft is None else await invoices.issue(session, contract, draft)
+    invoice = None
+    if draft is not None:
+        invoice = await invoices.issue(session, contract, draft)
+        await history.keep_credits(session, invoice, draft.fault_credited)
     await session.flush()
     await ledger.set_off(session, contract.tenant_id, today)
     return invoice
@@ -144,20 +164,26 @@ def next_usage_month(contract: Contract) -> Month:
 
 
 def _draft(contract: Contract, book: Book, usage_month: Month, *, released_on: date) -> InvoiceDraft | None:
-    terms, ends_on, month = terms_of(contract), contract.ends_on, usage_month.following
+    ends_on, month = contract.ends_on, usage_month.following
+    terms = terms_of(contract, month.first)
+
+    def terms_before(earlier: Month) -> Terms:
+        return terms_of(contract, earlier.first)
+
     if ends_on is None or month.first <= ends_on:
-        return monthly_invoice(terms, book, month, released_on=released_on)
+        return monthly_invoice(terms, book, month, released_on=released_on, terms_before=terms_before)
     if usage_month == Month.of(ends_on):
-        return final_invoice(terms, book, ends_on)
-    # A supplementary final invoice (rule 11): late calls and charges only, since the first one took all that was held.
-    draft = final_invoice(terms, replace(book, holdings=()), usage_month.last)
+        draft = final_invoice(terms, book, ends_on, terms_before=terms_before)
+        return None if draft is None else replace(draft, due_on=monthly_due_on(terms, month, released_on))
+    # A supplementary final invoice (rule 11): late calls, charges and faults, deposits that were paid late.
+    draft = final_invoice(terms, book, usage_month.last, terms_before=terms_before)
     return None if draft is None else replace(draft, due_on=monthly_due_on(terms, month, released_on))
 
 
 def due_contracts(month: Month) -> Select[str, str]:
     """Tenants and contracts with something to invoice before this month's 1st, in their order.
 
-    After its final invoice a contract is due for late calls and charges only.
+    After its final invoice a contract is due for late calls, charges, faults and deposits only.
     """
     last_month = func.least(func.date_trunc("month", Contract.ends_on), month.preceding.first)
     return (
@@ -166,56 +192,67 @@ def due_contracts(month: Month) -> Select[str, str]:
             Contract.opens_on < month.first,
             Contract.billed_through.is_(None)
             | (Contract.billed_through < last_month)
-            | _late_calls(month)
-            | (_late_charges(month) & (Contract.billed_through < month.preceding.first)),
+            | late.calls(month)
+            | late.supplements(month)
+            | (
+                (late.charges(month) | late.faults(month) | late.deposits())
+                & (Contract.billed_through < month.preceding.first)
+            ),
         )
         .order_by(Contract.tenant_id, Contract.contract_id)
     )
 
 
-def _late_calls(month: Month) -> ColumnElement[bool]:
-    """Whether a contract has calls that go on an invoice of up to this month and are on none yet."""
-    return (
-        select(Charge.leg_id)
-        .where(
-            Charge.tenant_id == Contract.tenant_id,
-            Charge.contract_id == Contract.contract_id,
-            Charge.billing_month > Contract.billed_through,
-            Charge.billing_month < month.first,
-        )
-        .exists()
-    )
+async def _bill_tenant(
+    database: Database,
+    run: MonthRun,
+    tenant_id: str,
+    contract_ids: list[str],
+    released_on: date | None,
+    *,
+    rate: bool,
+) -> None:
+    """Bill a tenant's contracts in their order, after its calls that wait for a price where there are any."""
+    for contract_id in contract_ids:
+        try:
+            if rate:
+                await _rate_what_waits(database, tenant_id)
+                rate = False
+            await _bill(database, run, tenant_id, contract_id, released_on)
+        except Unavailable:
+            raise
+        except Exception as error:  # one contract that cannot be billed must not keep the others from it
+            log.exception("invoice_run.contract_set_aside", tenant_id=tenant_id, contract_id=contract_id)
+            run.set_aside.append(contract_id)
+            async with database.transaction(Scope.platform()) as session:
+                await progress.set_aside(
+                    session,
+                    tenant_id=tenant_id,
+                    contract_id=contract_id,
+                    month=run.month,
+                    reason=progress.FAILED,
+                    problem=progress.problem_of(error),
+                )
 
 
-def _late_charges(month: Month) -> ColumnElement[bool]:
-    """Whether a contract has one-off charges from before this month that are on no invoice yet."""
-    return (
-        select(OneOffCharge.charge_id)
-        .where(
-            OneOffCharge.tenant_id == Contract.tenant_id,
-            OneOffCharge.contract_id == Contract.contract_id,
-            OneOffCharge.billed_on.is_(None),
-            OneOffCharge.cancelled_at.is_(None),
-            OneOffCharge.on < month.first,
-        )
-        .exists()
-    )
-
-
-async def _bill(database: Database, run: MonthRun, tenant_id: str, contract_id: str) -> None:
+async def _bill(database: Database, run: MonthRun, tenant_id: str, contract_id: str, released_on: date | None) -> None:
     """Every month that one contract is behind, each in a transaction of its own."""
     while True:
         async with database.transaction(Scope.platform()) as session:
             contract = await get_contract(session, tenant_id, contract_id, for_update=True)
             if not await has_to_bill(session, contract, run.month):
                 return
-            invoice = await bill_contract(session, contract, next_usage_month(contract))
+            usage_month = next_usage_month(contract)
+            invoice = await bill_contract(session, contract, usage_month, released_on=released_on)
+            await progress.note_billed(session, contract, usage_month.following)
         run.issued += invoice is not None
         run.without_lines += invoice is None
+        if next_usage_month(contract) >= run.month:
+            return
 
 
 async def has_to_bill(session: AsyncSession, contract: Contract, month: Month) -> bool:
-    """Whether a contract lacks an invoice of up to this month; after its final one only late calls and charges do."""
+    """Whether a contract lacks an invoice of up to this month; after its final one only what is late does."""
     if next_usage_month(contract) >= month:
         return False
     if contract.ends_on is None or contract.billed_through is None:
@@ -225,7 +262,7 @@ async def has_to_bill(session: AsyncSession, contract: Contract, month: Month) -
     query = select(Contract.contract_id).where(
         Contract.tenant_id == contract.tenant_id,
         Contract.contract_id == contract.contract_id,
-        _late_calls(month) | _late_charges(month),
+        late.calls(month) | late.supplements(month) | late.charges(month) | late.faults(month) | late.deposits(),
     )
     return await session.scalar(query) is not None
 
@@ -249,10 +286,18 @@ async def _note_taken(session: AsyncSession, contract: Contract, book: Book, mon
         for holding in book.holdings
         if holding.deposit and (is_final or (holding.closed_on is not None and holding.closed_on < month.first))
     }
-    for row in await books.holding_rows(session, contract):
-        if (row.item, row.number) in given_back:
-            row.deposit_returned = True
-    if is_final:
+    for item in sorted({key.item for key in given_back}):
+        await session.execute(
+            update(Holding)
+            .where(
+                Holding.tenant_id == contract.tenant_id,
+                Holding.contract_id == contract.contract_id,
+                Holding.item == item,
+                Holding.number.in_([key.number for key in given_back if key.item == item]),
+            )
+            .values(deposit_returned=True, deposit_returned_on=month.first)
+        )
+    if is_final and book.fixed_deposit_held:
         contract.fixed_deposit_returned = True
 
 

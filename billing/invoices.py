@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from datetime import date
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ARRAY, Integer, delete, func, insert, literal, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,18 +14,23 @@ from billing import journal, ledger
 from billing.errors import InvoiceNotFound
 from billing.journal import Entry
 from billing.models import Contract, Invoice, InvoiceCounter, InvoiceLine, RentCharge
+from billing.outages import history
 from billing.rules import accounts
+from billing.rules import book as rules
 from billing.rules.accounts import BilledLine
+from billing.rules.book import Item
 from billing.rules.lines import InvoiceDraft, Line
 from infra.kit import audit, clock, money
 from infra.kit.ids import new_id
 
 
-async def issue(session: AsyncSession, contract: Contract, draft: InvoiceDraft) -> Invoice:
+async def issue(
+    session: AsyncSession, contract: Contract, draft: InvoiceDraft, *, corrects_invoice_id: str | None = None
+) -> Invoice:
     """Write a draft with its lines, its rent charges and the next number of the tenant's year.
 
     The caller has locked the contract (`contracts.get_contract(for_update=True)`) and calls `ledger.set_off` when the
-    day's invoices are all written.
+    day's invoices are all written. `corrects_invoice_id` is the invoice that a credit note reduces.
     """
     tenant_id = contract.tenant_id
     invoice = Invoice(
@@ -33,6 +39,7 @@ async def issue(session: AsyncSession, contract: Contract, draft: InvoiceDraft) 
         contract_id=contract.contract_id,
         number=await _next_number(session, tenant_id, draft.issued_on),
         reason=draft.reason,
+        corrects_invoice_id=corrects_invoice_id,
         issued_on=draft.issued_on,
         due_on=draft.due_on,
         period=draft.period,
@@ -53,24 +60,7 @@ async def issue(session: AsyncSession, contract: Contract, draft: InvoiceDraft) 
         insert(InvoiceLine),
         [_line_values(invoice, number, line) for number, line in enumerate(draft.lines, start=1)],
     )
-    if draft.rent_charged:
-        await session.execute(
-            insert(RentCharge),
-            [
-                {
-                    "tenant_id": tenant_id,
-                    "contract_id": contract.contract_id,
-                    "item": key.item,
-                    "number": key.number,
-                    "month": charge.month.first,
-                    "unit_price": charge.unit_price,
-                    "days": charge.days,
-                    "month_days": charge.month_days,
-                    "invoice_id": invoice.invoice_id,
-                }
-                for key, charge in draft.rent_charged
-            ],
-        )
+    await _keep_rent(session, invoice, draft)
     billed = [BilledLine(line.kind, line.amount, line.tax_rate) for line in draft.lines]
     postings = accounts.invoice_issued(invoice.invoice_id, billed, due_on=invoice.due_on)
     await journal.post(session, tenant_id, [Entry(invoice.invoice_id, "issued", invoice.issued_on, postings)])
@@ -88,12 +78,17 @@ async def issue(session: AsyncSession, contract: Contract, draft: InvoiceDraft) 
 
 
 async def void(session: AsyncSession, invoice: Invoice, *, reason: str) -> None:
-    """Make an order's invoice count no more; what was paid on it is credit again (rule 5).
+    """Make an invoice count no more; what was paid on it is credit again, and credit that it gave is gone (rule 5).
 
-    The caller locks the tenant, decides that it may be voided, and calls `ledger.set_off` afterwards.
+    The credit notes that reduce it are void with it, but for one whose credit was paid out: that money is gone. The
+    caller locks the tenant, decides that it may be voided, and calls `ledger.set_off` afterwards.
     """
     tenant_id, invoice_id = invoice.tenant_id, invoice.invoice_id
+    for note in await notes_on(session, invoice):
+        if not await ledger.refunds_from(session, tenant_id, note.invoice_id):
+            await void(session, note, reason=f"{invoice.number} is void: {reason}")
     await ledger.undo(session, tenant_id, invoice_id=invoice_id)
+    await ledger.undo(session, tenant_id, source_id=invoice_id)
     taken_back = await journal.reversal(
         session, tenant_id, [invoice_id], event="issued", as_event="voided", on=clock.today()
     )
@@ -101,6 +96,7 @@ async def void(session: AsyncSession, invoice: Invoice, *, reason: str) -> None:
     await session.execute(
         delete(RentCharge).where(RentCharge.tenant_id == invoice.tenant_id, RentCharge.invoice_id == invoice.invoice_id)
     )
+    await history.forget_credits(session, invoice)
     invoice.voided_at = clock.now()
     invoice.void_reason = reason
     await session.flush()
@@ -125,6 +121,20 @@ async def find(session: AsyncSession, invoice_id: str, tenant_id: str | None) ->
     return invoice
 
 
+async def notes_on(session: AsyncSession, invoice: Invoice) -> list[Invoice]:
+    """The credit notes in force that reduce an invoice, in the order in which they were made."""
+    query = (
+        select(Invoice)
+        .where(
+            Invoice.tenant_id == invoice.tenant_id,
+            Invoice.corrects_invoice_id == invoice.invoice_id,
+            Invoice.voided_at.is_(None),
+        )
+        .order_by(Invoice.created_at, Invoice.invoice_id)
+    )
+    return list((await session.execute(query)).scalars())
+
+
 async def lines_of(session: AsyncSession, invoice: Invoice) -> list[InvoiceLine]:
     """The invoice's lines in their order."""
     query = (
@@ -147,6 +157,26 @@ async def _next_number(session: AsyncSession, tenant_id: str, issued_on: date) -
     )
     last = (await session.execute(upsert)).scalar_one()
     return f"{issued_on.year:04d}-{last:04d}"
+
+
+async def _keep_rent(session: AsyncSession, invoice: Invoice, draft: InvoiceDraft) -> None:
+    """Write what each holding is charged: one statement for all that are charged alike, thousands perhaps."""
+    alike: defaultdict[tuple[Item, rules.RentCharge], list[int]] = defaultdict(list)
+    for key, charge in draft.rent_charged:
+        alike[key.item, charge].append(key.number)
+    for (item, charge), numbers in alike.items():
+        values = {
+            RentCharge.tenant_id: literal(invoice.tenant_id),
+            RentCharge.contract_id: literal(invoice.contract_id),
+            RentCharge.item: literal(item),
+            RentCharge.number: func.unnest(literal(numbers, ARRAY(Integer))),
+            RentCharge.month: literal(charge.month.first),
+            RentCharge.unit_price: literal(charge.unit_price),
+            RentCharge.days: literal(charge.days),
+            RentCharge.month_days: literal(charge.month_days),
+            RentCharge.invoice_id: literal(invoice.invoice_id),
+        }
+        await session.execute(insert(RentCharge).from_select(list(values), select(*values.values())))
 
 
 def _line_values(invoice: Invoice, number: int, line: Line) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from billing import dunning, invoice_runs, usage
+from billing import dunning, invoice_runs, ledger_check, usage
+from billing.corrections import re_ratings
+from billing.invoice_runs import MonthRun
 from billing.models import UnratedCall
 from billing.rules.months import Month
+from billing.runs import releases
 from billing.statements import matching
 from infra.kit import clock, jobs, logs
 from infra.kit.database import Database, Scope
@@ -60,14 +63,32 @@ async def advance_month(runtime: jobs.Runtime) -> None:
     today = clock.today()
     await invoice_runs.issue_openings(runtime, today)
     await invoice_runs.end_contracts(runtime, today)
-    await _run_month(runtime, Month.of(today))
+    if runtime.settings.monthly_release == "finance":
+        await releases.advance(runtime, today)
+    else:
+        _complain(await releases.run_automatically(runtime, Month.of(today)))
 
 
 @jobs.task("billing.run_month")
 async def run_month(runtime: jobs.Runtime, *, month: str) -> None:
     """The run of one month (`2026-07`), as finance asks for it."""
     year, number = month.split("-")
-    await _run_month(runtime, Month(int(year), int(number)))
+    _complain(await invoice_runs.run_month(runtime, Month(int(year), int(number))))
+
+
+@jobs.task("billing.run_released_month")
+async def run_released_month(runtime: jobs.Runtime, *, month: str) -> None:
+    """The run of a month (`2026-07`) that finance has released; what cannot be billed is set aside for a person."""
+    await releases.carry_out(runtime, releases.month_of(month))
+
+
+@jobs.task("billing.compute_re_rating")
+async def compute_re_rating(runtime: jobs.Runtime, *, tenant_id: str, re_rating_id: str) -> None:
+    """Price the calls of a past month again, batch by batch; a run that died goes on behind its last one."""
+    is_open = True
+    while is_open:
+        async with runtime.database.transaction(Scope.platform()) as session:
+            is_open = await re_ratings.compute_next(session, tenant_id=tenant_id, re_rating_id=re_rating_id)
 
 
 @jobs.task("billing.advance_dunning")
@@ -95,14 +116,22 @@ async def advance_tenant_dunning(runtime: jobs.Runtime, *, tenant_id: str) -> No
         await dunning.advance(session, tenant_id, clock.today())
 
 
+@jobs.task("billing.check_ledger")
+async def check_ledger(runtime: jobs.Runtime) -> None:
+    """Compare the ledger with the documents; a difference is an alarm, since none may ever be."""
+    async with runtime.database.transaction(Scope.platform()) as session:
+        found = await ledger_check.findings(session)
+    if found:
+        log.error("ledger.differs", findings=found)
+
+
 @jobs.task("billing.match_bank_statement")
 async def match_bank_statement(runtime: jobs.Runtime, *, statement_id: str) -> None:
     """Turn the sure lines of an imported statement into payments and queue the others; one transaction a tenant."""
     await matching.match_statement(runtime, statement_id)
 
 
-async def _run_month(runtime: jobs.Runtime, month: Month) -> None:
-    run = await invoice_runs.run_month(runtime, month)
+def _complain(run: MonthRun) -> None:
     if run.set_aside:
         raise InvoicesSetAside(f"No invoice could be made for {', '.join(run.set_aside)}; see the log.")
 

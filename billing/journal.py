@@ -16,7 +16,7 @@ from typing import Any, cast
 from sqlalchemy import Select, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing.models import JournalPosting
+from billing.ledger_models import JournalPosting
 from billing.rules.accounts import Account, Posting, balanced, reversed_postings
 from infra.kit import clock
 
@@ -59,7 +59,8 @@ async def post(session: AsyncSession, tenant_id: str, entries: Iterable[Entry]) 
             for number, posting in enumerate(balanced(entry.postings), start=1)
         )
     if rows:
-        await session.execute(insert(JournalPosting), rows)
+        connection = await session.connection()  # beneath the session: rows of values need no objects
+        await connection.execute(insert(JournalPosting), rows)
 
 
 async def reversal(

@@ -184,7 +184,8 @@ async def open_what_is_paid(session: AsyncSession, contract: Contract, first_of_
     """Count what was paid and due to open before a month as open when that month is charged.
 
     Provisioning opens within seconds; should its work run late over the turn of a month, the rent of the month would
-    be lost. The contract is locked by the caller. Returns how many holdings.
+    be lost. What was paid after the contract's end never opens. The contract is locked by the caller. Returns how many
+    holdings.
     """
     query = select(Holding).where(
         Holding.tenant_id == contract.tenant_id,
@@ -200,8 +201,11 @@ async def open_what_is_paid(session: AsyncSession, contract: Contract, first_of_
     for row in rows:
         invoice = due.get(row.order_invoice_id or "")
         paid_on = row.effective_on if invoice is None else invoice.paid_on
-        if paid_on is not None and paid_on <= first_of_month:
-            await _open(session, contract, [row], max(row.effective_on, paid_on))
+        if paid_on is None or paid_on > first_of_month:
+            continue
+        opened_on = max(row.effective_on, paid_on)
+        if contract.ends_on is None or opened_on <= contract.ends_on:
+            await _open(session, contract, [row], opened_on)
             opened += 1
     return opened
 
@@ -315,6 +319,8 @@ async def _next_number(session: AsyncSession, contract: Contract, item: Item) ->
 async def _open(session: AsyncSession, contract: Contract, rows: Sequence[Holding], on: date) -> None:
     for row in rows:
         row.opened_on = on
+        if contract.state == "ended":  # it was open to the end, which was carried out already
+            row.closes_on = contract.ends_on
     if contract.state == "signed":
         contract.state = "open"
         await audit.record(session, contract.tenant_id, "contract.opened", contract.contract_id, on=on.isoformat())

@@ -20,7 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from billing import journal
 from billing.contracts import ADVANCE_ORDERS
 from billing.journal import Entry
-from billing.models import Allocation, Invoice, JournalPosting, Refund
+from billing.ledger_models import JournalPosting
+from billing.models import Allocation, Invoice, Refund
 from billing.rules import accounts
 from billing.rules.allocation import OpenInvoice, allocate
 from billing.rules.lines import REASONS
@@ -111,10 +112,15 @@ async def set_off(session: AsyncSession, tenant_id: str, on: date) -> list[Invoi
     return await _pay(session, tenant_id, parts, on)
 
 
+async def left_of(session: AsyncSession, tenant_id: str, source_id: str) -> Decimal:
+    """What is left of one source, CNY."""
+    await session.flush()
+    return -(await journal.of_subjects(session, tenant_id, "credit", [source_id])).get(source_id, money.ZERO)
+
+
 async def use_for(session: AsyncSession, source_id: str, invoice: Invoice, on: date) -> list[Invoice]:
     """Use what is left of one source for one invoice before anything else, as far as that is open."""
-    await session.flush()
-    left = -(await journal.of_subjects(session, invoice.tenant_id, "credit", [source_id])).get(source_id, money.ZERO)
+    left = await left_of(session, invoice.tenant_id, source_id)
     amount = min(left, invoice.total - invoice.paid)
     if amount <= 0 or invoice.voided_at is not None:
         return []

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 LIMIT_FINDINGS = 100
 
-_CHECKS = {
+CHECKS = {
     "an event does not sum to zero": """
         SELECT tenant_id, source_id || ' ' || event, sum(amount), 0 FROM posting
         GROUP BY tenant_id, source_id, event HAVING sum(amount) <> 0""",
@@ -55,7 +55,7 @@ async def findings(session: AsyncSession) -> list[str]:
     Runs under the platform's scope, over everything there is.
     """
     found: list[str] = []
-    for what, query in _CHECKS.items():
+    for what, query in CHECKS.items():
         rows = await session.execute(text(f"{query} LIMIT {LIMIT_FINDINGS}"))
         found += [f"{what}: {' '.join(str(part) for part in row)}" for row in rows]
     return found[:LIMIT_FINDINGS]

@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Index, Numeric, UniqueConstraint, text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, foreign, mapped_column, relationship
 
+from billing.agreements.models import ContractVersion
 from infra.kit.database import Base
 
 
@@ -23,12 +24,18 @@ class Contract(Base):
     title: Mapped[str]
     preset: Mapped[str]
     terms: Mapped[dict[str, Any]]
-    """The whole terms, as billing/rules/terms.py writes them."""
+    """The whole terms as signed, as billing/rules/terms.py writes them; `contracts.terms_of` knows those of a day."""
     state: Mapped[str]
     """`signed` (nothing open yet), `open`, `ended` or `lapsed`."""
     signed_on: Mapped[date]
     opens_on: Mapped[date]
     ends_on: Mapped[date | None]
+    term_years: Mapped[int | None]
+    """The term as signed, in years (C14); None: agreed by its last day, or without an end."""
+    agreed_penalty: Mapped[Decimal | None]
+    """CNY; what the tenant owes when the operator ends the contract for one of the grounds of C16."""
+    transferred_from_contract_id: Mapped[str | None]
+    """The contract of another tenant that this one goes on from (C17)."""
     billed_through: Mapped[date | None]
     """First day of the last month whose monthly invoice has been made; later calls of it go on the next one."""
     rate_deck_id: Mapped[str | None]
@@ -36,6 +43,15 @@ class Contract(Base):
     fixed_deposit_returned: Mapped[bool]
     """Whether the final invoice has given the contract's own deposit back (rule 11)."""
     created_at: Mapped[datetime]
+    versions: Mapped[list[ContractVersion]] = relationship(
+        primaryjoin=lambda: (
+            (Contract.tenant_id == foreign(ContractVersion.tenant_id))
+            & (Contract.contract_id == foreign(ContractVersion.contract_id))
+        ),
+        order_by=ContractVersion.version,
+        lazy="selectin",
+    )
+    """Later terms, cancelled ones too; always loaded with the contract, so that no rule forgets one."""
 
 
 class Holding(Base):
@@ -71,6 +87,8 @@ class Holding(Base):
     deposit_asked: Mapped[Decimal]
     """CNY; held from the day on which the order's invoice is paid."""
     deposit_returned: Mapped[bool]
+    deposit_returned_on: Mapped[date | None]
+    """Date of the invoice that gave it back."""
     opened_on: Mapped[date | None]
     """None until it is paid and opened."""
     closes_on: Mapped[date | None]
@@ -167,6 +185,9 @@ class Charge(Base):
     prefix: Mapped[str]
     billed_seconds: Mapped[int]
     amount: Mapped[Decimal] = mapped_column(Numeric(16, 4))
+    """What the invoice of `billing_month` adds up."""
+    revised_amount: Mapped[Decimal | None] = mapped_column(Numeric(16, 4))
+    """The price since a re-rating after that invoice; the difference is settled by itself."""
     rated_at: Mapped[datetime]
 
 
@@ -206,6 +227,13 @@ class Invoice(Base):
             "tenant_id",
             postgresql_where=text("paid < total AND voided_at IS NULL"),
         ),
+        Index("ix_invoice_of_month", "issued_on", postgresql_where=text("reason IN ('monthly', 'final')")),
+        Index(
+            "ix_invoice_corrects",
+            "tenant_id",
+            "corrects_invoice_id",
+            postgresql_where=text("corrects_invoice_id IS NOT NULL"),
+        ),
     )
 
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
@@ -214,7 +242,9 @@ class Invoice(Base):
     number: Mapped[str]
     """Without gaps per tenant and year, such as `2026-0001`."""
     reason: Mapped[str]
-    """`opening`, `addition`, `monthly` or `final`."""
+    """`opening`, `addition`, `monthly`, `final` or `credit_note`."""
+    corrects_invoice_id: Mapped[str | None]
+    """The invoice that a credit note reduces."""
     issued_on: Mapped[date]
     due_on: Mapped[date]
     period: Mapped[str]
@@ -342,55 +372,6 @@ class Allocation(Base):
     allocated_on: Mapped[date]
     undone_at: Mapped[datetime | None]
     """Set when the payment or refund was reversed or the invoice voided; it counts no more, but stays to be seen."""
-
-
-class WriteOff(Base):
-    """What finance has given up of an invoice; reversed, never deleted."""
-
-    __tablename__ = "write_off"
-    __table_args__ = (Index(None, "write_off_id"),)
-
-    tenant_id: Mapped[str] = mapped_column(primary_key=True)
-    write_off_id: Mapped[str] = mapped_column(primary_key=True)
-    invoice_id: Mapped[str]
-    amount: Mapped[Decimal]
-    reason: Mapped[str]
-    decided_by: Mapped[str]
-    """The API client that decided it."""
-    recorded_at: Mapped[datetime]
-    reversed_at: Mapped[datetime | None]
-    reversal_reason: Mapped[str | None]
-
-
-class JournalPosting(Base):
-    """One side of an entry of the ledger; append-only, partitioned by the month of its value day.
-
-    Which accounts there are, and what `detail` and `subject_id` mean on each, says `billing.rules.accounts`.
-    """
-
-    __tablename__ = "posting"
-    __table_args__ = (
-        Index(None, "tenant_id", "account", "subject_id"),
-        Index(None, "account", "posted_on"),
-        {"postgresql_partition_by": "RANGE (month)"},
-    )
-
-    tenant_id: Mapped[str] = mapped_column(primary_key=True)
-    month: Mapped[date] = mapped_column(primary_key=True)
-    source_id: Mapped[str] = mapped_column(primary_key=True)
-    """The document whose event this is: an invoice, payment, allocation, refund, write-off."""
-    event: Mapped[str] = mapped_column(primary_key=True)
-    posting_number: Mapped[int] = mapped_column(primary_key=True)
-    account: Mapped[str]
-    detail: Mapped[str]
-    subject_id: Mapped[str]
-    amount: Mapped[Decimal]
-    """CNY; a debit positive, a credit negative."""
-    due_on: Mapped[date | None]
-    value_on: Mapped[date]
-    posted_on: Mapped[date]
-    """The local day of recording: a report as of a past day never changes."""
-    recorded_at: Mapped[datetime]
 
 
 class Suspension(Base):

@@ -1,4 +1,7 @@
-"""One-off charges: recorded by finance, taken by the next monthly run, cancelled before that (C16, C21-C23, rule 3)."""
+"""One-off charges: recorded by finance, taken by the next monthly run, cancelled before that (C16, C21-C23, rule 3).
+
+Data traffic (C3) comes the same way: rated records whose amounts have up to four decimals, rounded once on the invoice.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,10 @@ LEAST_AMOUNT = Decimal("0.01")
 LONGEST_AHEAD_DAYS = 366
 """A charge agreed now for a later day; further ahead it is a slip of the pen."""
 
+DATA = "data"
+KINDS = (*CHARGE_KINDS, DATA)
+LEAST_DATA_AMOUNT = Decimal("0.0001")
+
 STATES = ("waiting", "billed", "cancelled")
 _READER = Reader(ChargeRefused)
 
@@ -32,12 +39,15 @@ async def create(
 ) -> OneOffCharge:
     """Record a charge (CNY with tax, a decimal string) that the invoice after the month of `on` takes.
 
+    A charge has two decimals, a rated record of data traffic up to four (rule 3).
+
     One dated in a month that is invoiced already goes on the next invoice, after the contract's final invoice on a
     supplementary one (rules 3 and 11). Raises `ChargeRefused` naming the value, `ContractNotFound`, `ContractNotOpen`
     for a contract that has lapsed and so gets no invoice.
     """
-    _READER.choice(kind, "kind", CHARGE_KINDS)
-    sum_charged = _READER.decimal(amount, "amount", places=money.FEN, minimum=LEAST_AMOUNT)
+    _READER.choice(kind, "kind", KINDS)
+    places, least = (money.RATED, LEAST_DATA_AMOUNT) if kind == DATA else (money.FEN, LEAST_AMOUNT)
+    sum_charged = _READER.decimal(amount, "amount", places=places, minimum=least)
     if not note.strip() or len(note) > NOTE_LIMIT_CHARACTERS:
         raise ChargeRefused(
             "note", f"it has {len(note.strip())} characters", f"1 to {NOTE_LIMIT_CHARACTERS} that say why"
@@ -71,7 +81,7 @@ async def create(
         contract_id=contract_id,
         kind=kind,
         on=on.isoformat(),
-        amount=money.amount_text(sum_charged),
+        amount=amount_of(charge),
     )
     return charge
 
@@ -99,7 +109,7 @@ async def cancel(session: AsyncSession, *, tenant_id: str, charge_id: str, reaso
         tenant_id,
         "one_off_charge.cancelled",
         charge_id,
-        amount=money.amount_text(charge.amount),
+        amount=amount_of(charge),
         reason=charge.cancellation_reason,
     )
     return charge
@@ -114,6 +124,11 @@ async def find(session: AsyncSession, charge_id: str, tenant_id: str | None) -> 
     if charge is None:
         raise ChargeNotFound(f"There is no one-off charge {charge_id}.", field="charge_id")
     return charge
+
+
+def amount_of(charge: OneOffCharge) -> str:
+    """The amount as it is shown, CNY: two decimals, a record of data traffic with four."""
+    return f"{money.rated(charge.amount):f}" if charge.kind == DATA else money.amount_text(charge.amount)
 
 
 def state_of(charge: OneOffCharge) -> str:

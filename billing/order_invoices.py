@@ -9,13 +9,14 @@ from datetime import date
 from decimal import Decimal
 from typing import cast
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import books, invoices, ledger
 from billing.contracts import ADVANCE_ORDERS, get_contract, terms_of
 from billing.errors import InvoiceNotVoidable
-from billing.models import Contract, Holding, Invoice
+from billing.fapiao.records import has_fapiao
+from billing.models import Contract, Holding, Invoice, RentCharge
 from billing.rules.book import HoldingKey, Item
 from billing.rules.invoicing import addition_invoice, opening_dates, opening_invoice
 from billing.rules.lines import InvoiceDraft
@@ -52,7 +53,7 @@ async def charge(session: AsyncSession, contract: Contract, group: OrderGroup, *
     waiting = await _waiting(session, contract, [row for row in rows if group.holds(row)])
     if not waiting:
         return None
-    if group.opening and opening_dates(terms_of(contract), contract.opens_on)[0].day > today:
+    if group.opening and opening_dates(terms_of(contract, contract.opens_on), contract.opens_on)[0].day > today:
         return None
     unpaid = await invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in waiting})
     for invoice in unpaid.values():
@@ -67,26 +68,53 @@ async def charge(session: AsyncSession, contract: Contract, group: OrderGroup, *
 async def recharge_without(
     session: AsyncSession, contract: Contract, cancelled: Holding, *, reason: str, today: date
 ) -> None:
-    """Void the invoice of a cancelled order, and make it again for the orders that shared it."""
+    """Void the invoice of a cancelled order, and make it again for the orders that shared it.
+
+    Raises `InvoiceNotVoidable` for one that has a fapiao, or whose credit note was paid out.
+    """
     await session.flush()
     if cancelled.order_invoice_id is None:
         return
     invoice = await invoices.get(session, contract.tenant_id, cancelled.order_invoice_id)
-    if invoice.voided_at is not None:
-        return
-    await invoices.void(session, invoice, reason=reason)
-    await session.execute(
-        update(Holding)
+    if invoice.voided_at is None:
+        await _make_again(session, contract, cancelled, invoice, reason=reason, today=today)
+
+
+async def recharge_cut_at(session: AsyncSession, contract: Contract, ended_before: date, *, today: date) -> None:
+    """After a renewal: make the invoices again that charge the month of the old end only up to it (rule 11).
+
+    What the new ones add is due with them, before their orders open. A renewal comes a month before the end, so that
+    nothing of that month is open yet. The contract is locked by the caller. Raises `InvoiceNotVoidable` for an invoice
+    that has a fapiao, or whose credit note was paid out.
+    """
+    month = Month.of(ended_before)
+    query = (
+        select(Holding)
+        .join(
+            RentCharge,
+            (RentCharge.tenant_id == Holding.tenant_id)
+            & (RentCharge.contract_id == Holding.contract_id)
+            & (RentCharge.item == Holding.item)
+            & (RentCharge.number == Holding.number),
+        )
         .where(
             Holding.tenant_id == contract.tenant_id,
-            Holding.order_invoice_id == invoice.invoice_id,
+            Holding.contract_id == contract.contract_id,
+            Holding.opened_on.is_(None),
             Holding.lapsed.is_(False),
+            RentCharge.month == month.first,
+            RentCharge.invoice_id == Holding.order_invoice_id,
+            RentCharge.days + func.extract("day", Holding.effective_on) - 1 < month.last.day,
+            RentCharge.days < RentCharge.month_days,
         )
-        .values(invoiced_on=None, order_invoice_id=None)
-        .execution_options(synchronize_session="fetch")
+        .order_by(Holding.item, Holding.number)
     )
-    group = OrderGroup(cancelled.opening, cancelled.ordered_on, cancelled.effective_on)
-    await charge(session, contract, group, today=today)
+    cut = {row.order_invoice_id: row for row in (await session.execute(query)).scalars()}
+    charged = await invoices_by_id(session, contract.tenant_id, cut)
+    reason = f"the contract goes on after {ended_before}"
+    for invoice_id, invoice in charged.items():
+        await _make_again(session, contract, cut[invoice_id], invoice, reason=reason, today=today)
+    await ledger.set_off(session, contract.tenant_id, today)
 
 
 async def void_unpaid(session: AsyncSession, tenant_id: str, invoice_id: str, *, reason: str) -> Invoice:
@@ -111,6 +139,7 @@ async def void_unpaid(session: AsyncSession, tenant_id: str, invoice_id: str, *,
     ]
     if opened:
         raise InvoiceNotVoidable(f"What {invoice.number} charges is open already; return it.", field="invoice_id")
+    await _check_voidable(session, invoice)
     await invoices.void(session, invoice, reason=reason.strip())
     await session.execute(
         update(Holding)
@@ -121,6 +150,39 @@ async def void_unpaid(session: AsyncSession, tenant_id: str, invoice_id: str, *,
     await ledger.set_off(session, tenant_id, clock.today())
     await jobs.defer(session, ADVANCE_ORDERS, lock=f"tenant:{tenant_id}", tenant_id=tenant_id)
     return invoice
+
+
+async def _make_again(
+    session: AsyncSession, contract: Contract, of_group: Holding, invoice: Invoice, *, reason: str, today: date
+) -> None:
+    await _check_voidable(session, invoice)
+    await invoices.void(session, invoice, reason=reason)
+    await session.execute(
+        update(Holding)
+        .where(
+            Holding.tenant_id == contract.tenant_id,
+            Holding.order_invoice_id == invoice.invoice_id,
+            Holding.lapsed.is_(False),
+        )
+        .values(invoiced_on=None, order_invoice_id=None)
+        .execution_options(synchronize_session="fetch")
+    )
+    group = OrderGroup(of_group.opening, of_group.ordered_on, of_group.effective_on)
+    await charge(session, contract, group, today=today)
+
+
+async def _check_voidable(session: AsyncSession, invoice: Invoice) -> None:
+    """Refuse to void by a decision what a fapiao was issued for, or what gave credit that is with the tenant."""
+    if await has_fapiao(session, invoice.tenant_id, invoice.invoice_id):
+        raise InvoiceNotVoidable(f"The invoice {invoice.number} has a fapiao: void that first.", field="invoice_id")
+    for note in await invoices.notes_on(session, invoice):
+        refunds = await ledger.refunds_from(session, invoice.tenant_id, note.invoice_id)
+        if refunds:
+            raise InvoiceNotVoidable(
+                f"The invoice {invoice.number} was credited by {note.number}, and that credit was paid out: reverse "
+                f"{', '.join(refunds)} first.",
+                field="invoice_id",
+            )
 
 
 def _state(invoice: Invoice) -> str:
@@ -159,17 +221,18 @@ def _is_charged_besides(rows: Sequence[Holding], waiting: Sequence[Holding]) -> 
 async def _draft(
     session: AsyncSession, contract: Contract, group: OrderGroup, waiting: Sequence[Holding]
 ) -> InvoiceDraft | None:
-    terms = terms_of(contract)
     holdings = await books.load_holdings(session, contract, since=Month.of(group.effective_on))
     wanted = {(row.item, row.number) for row in waiting}
     ordered = [each for each in holdings if (each.item, each.number) in wanted]
     if group.opening:
+        terms = terms_of(contract, contract.opens_on)
         issued_on = max(opening_dates(terms, contract.opens_on)[0].day, *(each.ordered_on for each in ordered))
         seats = counted_seats(holdings, issued_on)
         draft = opening_invoice(terms, ordered, contract.opens_on, seats=seats, ends_on=contract.ends_on)
         return None if draft is None else replace(draft, issued_on=issued_on, due_on=max(draft.due_on, issued_on))
     ordered_on = max(each.ordered_on for each in ordered)
     seats = counted_seats(holdings, ordered_on)
+    terms = terms_of(contract, ordered_on)  # priced at the order day, whatever holds when it takes effect (rule 4)
     return addition_invoice(terms, ordered, ordered_on, group.effective_on, seats=seats, ends_on=contract.ends_on)
 
 

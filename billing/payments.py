@@ -10,10 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import dunning, journal, leases, ledger
 from billing.contracts import get_contract
-from billing.errors import PaymentNotFound, PaymentRefunded, PaymentRefused, PaymentReversed, ReferenceUsed
+from billing.errors import (
+    PaidThroughStripe,
+    PaymentCurrencyRefused,
+    PaymentNotFound,
+    PaymentRefunded,
+    PaymentRefused,
+    PaymentReversed,
+    ReferenceUsed,
+)
 from billing.journal import Entry
 from billing.models import Holding, Payment
 from billing.rules import accounts
+from billing.rules.errors import shown
 from billing.rules.reading import Reader
 from billing.statements.returns import return_to_queue
 from infra.kit import audit, clock, jobs, money
@@ -22,6 +31,9 @@ from infra.kit.problems import InvalidInput
 from tenancy import tenants
 
 CHANNELS = ("bank_transfer",)
+"""What finance records by hand."""
+STRIPE = "stripe"
+"""The channel of card and wallet payments; billing/cards records and takes back what comes by it."""
 TEXT_LIMIT_CHARACTERS = 200
 LEAST_AMOUNT = Decimal("0.01")
 _READER = Reader(PaymentRefused)
@@ -36,30 +48,57 @@ async def record(
     channel: str,
     payer: str | None,
     reference: str | None,
+    currency: str = money.CURRENCY,
 ) -> Payment:
     """Record money received (CNY, a decimal string) and act on it: invoices settled, the tenant restored.
 
     Oldest due first, then oldest issued; what is left is credit. It acts with this transaction's commit. Orders whose
     month had ended unpaid before today are gone and take no part. Raises `PaymentRefused` naming the value,
-    `ReferenceUsed` for a reference that this tenant's payments have already, `NotFound` for an unknown tenant.
+    `PaymentCurrencyRefused` for another currency, `ReferenceUsed` for a reference that this tenant's payments have
+    already, `NotFound` for an unknown tenant.
     """
     today = clock.today()
+    if currency != money.CURRENCY:
+        expected = f"{money.CURRENCY}: record the amount that the bank has credited in {money.CURRENCY}"
+        raise PaymentCurrencyRefused("currency", f"{shown(currency)} is not taken", expected)
     sum_received = _READER.decimal(amount, "amount", places=money.FEN, minimum=LEAST_AMOUNT)
     _READER.choice(channel, "channel", CHANNELS)
     if value_on > today or value_on.year < today.year - 1:
         raise PaymentRefused("value_on", f"{value_on} is not acceptable", f"a day of last year up to today, {today}")
+    return await record_received(
+        session,
+        tenant_id=tenant_id,
+        amount=sum_received,
+        value_on=value_on,
+        channel=channel,
+        payer=_text(payer, "payer"),
+        reference=_text(reference, "reference"),
+    )
+
+
+async def record_received(
+    session: AsyncSession,
+    *,
+    tenant_id: str,
+    amount: Decimal,
+    value_on: date,
+    channel: str,
+    payer: str | None,
+    reference: str | None,
+) -> Payment:
+    """Record money that a channel says has come (CNY, checked by it) and act on it, as `record` does."""
+    today = clock.today()
     await tenants.get(session, tenant_id, for_update=True)
-    reference = _text(reference, "reference")
     if reference is not None:
         await _check_reference(session, tenant_id, reference)
     await _lapse_orders(session, tenant_id, today)
     payment = Payment(
         tenant_id=tenant_id,
         payment_id=new_id("pay"),
-        amount=sum_received,
+        amount=amount,
         channel=channel,
         value_on=value_on,
-        payer=_text(payer, "payer"),
+        payer=payer,
         reference=reference,
         recorded_at=clock.now(),
         reversed_at=None,
@@ -67,14 +106,14 @@ async def record(
     )
     session.add(payment)
     await session.flush()
-    postings = accounts.money_received(payment.payment_id, sum_received, channel)
+    postings = accounts.money_received(payment.payment_id, amount, channel)
     await journal.post(session, tenant_id, [Entry(payment.payment_id, "recorded", value_on, postings)])
     await audit.record(
         session,
         tenant_id,
         "payment.recorded",
         payment.payment_id,
-        amount=money.amount_text(sum_received),
+        amount=money.amount_text(amount),
         value_on=value_on.isoformat(),
         reference=reference,
     )
@@ -88,7 +127,8 @@ async def reverse(session: AsyncSession, *, tenant_id: str, payment_id: str, rea
 
     The payment and its allocations stay to be seen; the line of a bank statement that made it waits for a person
     again. A suspension follows at the next look of dunning, which is woken here. Raises `PaymentNotFound`,
-    `PaymentReversed`, `PaymentRefunded` where its money was paid out since, `InvalidInput` for an empty reason.
+    `PaymentReversed`, `PaymentRefunded` where its money was paid out since, `PaidThroughStripe`, `InvalidInput` for an
+    empty reason.
     """
     if not reason.strip() or len(reason) > TEXT_LIMIT_CHARACTERS:
         raise InvalidInput(f"Say why, in 1 to {TEXT_LIMIT_CHARACTERS} characters.", field="reason")
@@ -96,6 +136,10 @@ async def reverse(session: AsyncSession, *, tenant_id: str, payment_id: str, rea
     payment = await find(session, payment_id, tenant_id)
     if payment.reversed_at is not None:
         raise PaymentReversed(f"The payment {payment_id} was reversed at {payment.reversed_at}.", field="payment_id")
+    if payment.channel == STRIPE:
+        raise PaidThroughStripe(
+            "The payment came through Stripe, which has the money: refund it to the card instead.", field="payment_id"
+        )
     refunds = await ledger.refunds_from(session, tenant_id, payment_id)
     if refunds:
         raise PaymentRefunded(

@@ -9,7 +9,14 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import dunning, ledger
-from billing.errors import CreditTooSmall, RefundNotFound, RefundReferenceUsed, RefundRefused, RefundReversed
+from billing.errors import (
+    CreditTooSmall,
+    PaidThroughStripe,
+    RefundNotFound,
+    RefundReferenceUsed,
+    RefundRefused,
+    RefundReversed,
+)
 from billing.models import Refund
 from billing.rules.reading import Reader
 from infra.kit import audit, clock, money
@@ -35,15 +42,42 @@ async def record(
     paid_out = _READER.decimal(amount, "amount", places=money.FEN, minimum=LEAST_AMOUNT)
     if value_on > today or value_on.year < today.year - 1:
         raise RefundRefused("value_on", f"{value_on} is not acceptable", f"a day of last year up to today, {today}")
-    reference, note = _text(reference, "reference"), _text(note, "note")
+    reference, note = checked_text(reference, "reference"), checked_text(note, "note")
     await tenants.get(session, tenant_id, for_update=True)
     await _check_reference(session, tenant_id, reference)
     await ledger.set_off(session, tenant_id, today)
-    refund = Refund(
+    return await write(
+        session,
         tenant_id=tenant_id,
-        refund_id=new_id("rfd"),
         amount=paid_out,
         channel=BANK_TRANSFER,
+        value_on=value_on,
+        reference=reference,
+        note=note,
+    )
+
+
+async def write(
+    session: AsyncSession,
+    *,
+    tenant_id: str,
+    amount: Decimal,
+    channel: str,
+    value_on: date,
+    reference: str,
+    note: str,
+    refund_id: str | None = None,
+    only_from: str | None = None,
+) -> Refund:
+    """Write a refund and take it from what is free, or from what is free of one source (`only_from`).
+
+    The caller holds the tenant's lock and has checked the values. Raises `CreditTooSmall`.
+    """
+    refund = Refund(
+        tenant_id=tenant_id,
+        refund_id=refund_id or new_id("rfd"),
+        amount=amount,
+        channel=channel,
         value_on=value_on,
         reference=reference,
         note=note,
@@ -53,7 +87,7 @@ async def record(
         reversal_reason=None,
     )
     session.add(refund)
-    if not await ledger.pay_out(session, tenant_id, refund):
+    if not await ledger.pay_out(session, tenant_id, refund, only_from=only_from):
         free = money.amount_text((await ledger.balance(session, tenant_id)).credit)
         raise CreditTooSmall(f"The free credit is {free} CNY; refund at most that.", field="amount", free_credit=free)
     await audit.record(
@@ -61,7 +95,7 @@ async def record(
         tenant_id,
         "refund.released",
         refund.refund_id,
-        amount=money.amount_text(paid_out),
+        amount=money.amount_text(amount),
         value_on=value_on.isoformat(),
         reference=reference,
         note=note,
@@ -69,11 +103,14 @@ async def record(
     return refund
 
 
-async def reverse(session: AsyncSession, *, tenant_id: str, refund_id: str, reason: str) -> Refund:
+async def reverse(
+    session: AsyncSession, *, tenant_id: str, refund_id: str, reason: str, by_channel: bool = False
+) -> Refund:
     """Take a refund back that did not reach the tenant or was recorded wrongly: the money is its credit again.
 
-    The credit is used for what is open at once. Raises `RefundNotFound`, `RefundReversed`, `InvalidInput` for an
-    empty reason.
+    The credit is used for what is open at once. Only the channel itself (`by_channel`) knows that a refund through
+    Stripe has failed. Raises `RefundNotFound`, `RefundReversed`, `PaidThroughStripe`, `InvalidInput` for an empty
+    reason.
     """
     reason = _reason(reason)
     today = clock.today()
@@ -81,6 +118,10 @@ async def reverse(session: AsyncSession, *, tenant_id: str, refund_id: str, reas
     refund = await find(session, refund_id, tenant_id)
     if refund.reversed_at is not None:
         raise RefundReversed(f"The refund {refund_id} was reversed at {refund.reversed_at}.", field="refund_id")
+    if refund.channel != BANK_TRANSFER and not by_channel:
+        raise PaidThroughStripe(
+            "The refund went through Stripe: when it fails there, it is taken back here by itself.", field="refund_id"
+        )
     await ledger.undo(session, tenant_id, invoice_id=refund_id)
     refund.reversed_at = clock.now()
     refund.reversal_reason = reason
@@ -104,7 +145,8 @@ async def find(session: AsyncSession, refund_id: str, tenant_id: str | None) -> 
     return refund
 
 
-def _text(value: str, field: str) -> str:
+def checked_text(value: str, field: str) -> str:
+    """A text of a refund without the spaces around it. Raises `RefundRefused`."""
     found = value.strip()
     if not found or len(value) > TEXT_LIMIT_CHARACTERS:
         raise RefundRefused(field, f"it has {len(found)} characters", f"1 to {TEXT_LIMIT_CHARACTERS} characters")

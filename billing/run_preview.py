@@ -25,6 +25,7 @@ from infra.kit import clock, logs, money
 from infra.kit.database import is_away
 from infra.kit.pages import check_limit, decode_cursor, encode_cursor
 from infra.kit.problems import Conflict, InvalidInput, Refusal
+from switch import cdr
 from switch.models import NewCall
 
 log = logs.get(__name__)
@@ -43,10 +44,11 @@ FIRST_ZERO = "first_zero"
 NOTABLY_MORE = "notably_more"
 NOTABLY_LESS = "notably_less"
 UNRATED_CALLS = "unrated_calls"
+INCOMPLETE_RECORDS = "incomplete_records"
 CANNOT_BE_MADE = "cannot_be_made"
-ANOMALIES = (FIRST_ZERO, NOTABLY_MORE, NOTABLY_LESS, UNRATED_CALLS, CANNOT_BE_MADE)
-"""Nothing to pay for the first time; half more or half less than last month; calls without a price; a contract that the
-run would set aside."""
+ANOMALIES = (FIRST_ZERO, NOTABLY_MORE, NOTABLY_LESS, UNRATED_CALLS, INCOMPLETE_RECORDS, CANNOT_BE_MADE)
+"""Nothing to pay for the first time; half more or half less than last month; calls without a price; call records that
+are missing or were set aside; a contract that the run would set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,8 @@ class ContractPreview:
     """What the run would do with one contract; more than one invoice where it is months behind.
 
     `total_before` is what was invoiced for the month before, None where there was no monthly invoice. `unrated_calls`
-    counts the tenant's calls without a price. `problem` tells why the run would set the contract aside.
+    counts the tenant's calls without a price, `incomplete_records` the calls among them whose record is missing and the
+    records set aside that name the tenant. `problem` tells why the run would set the contract aside.
     """
 
     tenant_id: str
@@ -89,6 +92,7 @@ class ContractPreview:
     invoices: list[PreviewedInvoice] = field(default_factory=list["PreviewedInvoice"])
     total_before: Decimal | None = None
     unrated_calls: int = 0
+    incomplete_records: int = 0
     problem: str | None = None
     anomalies: tuple[str, ...] = ()
 
@@ -135,7 +139,7 @@ async def preview(session: AsyncSession, month: Month, *, limit: int, after: str
     if check_limit(limit) > PAGE_LIMIT_CONTRACTS:
         raise InvalidInput(f"A page has at most {PAGE_LIMIT_CONTRACTS} contracts.", field="limit")
     due = invoice_runs.due_contracts(month)
-    contracts_due = await _count_due(session, month)
+    contracts_due = await count_due(session, month)
     if after is not None:
         due = due.where(tuple_(Contract.tenant_id, Contract.contract_id) > tuple_(*decode_cursor(after, 2)))
     keys = [(tenant_id, contract_id) for tenant_id, contract_id in await session.execute(due.limit(limit + 1))]
@@ -150,7 +154,7 @@ async def summarize(session: AsyncSession, month: Month) -> RunSummary:
     Raises `InvalidInput` for a month that is too far ahead, `TooManyContracts` beyond `SUMMARY_LIMIT_CONTRACTS`.
     """
     _check_month(month)
-    summary = RunSummary(await _count_due(session, month))
+    summary = RunSummary(await count_due(session, month))
     if summary.contracts_due > SUMMARY_LIMIT_CONTRACTS:
         raise TooManyContracts(
             f"The run has {summary.contracts_due} contracts; at most {SUMMARY_LIMIT_CONTRACTS} are added up in one "
@@ -206,6 +210,8 @@ def anomalies_of(found: ContractPreview) -> tuple[str, ...]:
             anomalies.append(NOTABLY_LESS)
     if found.unrated_calls:
         anomalies.append(UNRATED_CALLS)
+    if found.incomplete_records:
+        anomalies.append(INCOMPLETE_RECORDS)
     return tuple(anomalies)
 
 
@@ -225,7 +231,8 @@ def _check_month(month: Month) -> None:
         raise InvalidInput(f"{month} is too far ahead; the latest month to look at is {latest}.", field="month")
 
 
-async def _count_due(session: AsyncSession, month: Month) -> int:
+async def count_due(session: AsyncSession, month: Month) -> int:
+    """How many contracts the run of a month would take."""
     due = invoice_runs.due_contracts(month).order_by(None).subquery()
     return await session.scalar(select(func.count()).select_from(due)) or 0
 
@@ -244,6 +251,7 @@ async def _bill(session: AsyncSession, month: Month, found: ContractPreview) -> 
             found.invoices.append(_plain(invoice, lines))
     found.total_before = await _total_before(session, contract, month)
     found.unrated_calls = await _unrated(session, found.tenant_id, month)
+    found.incomplete_records = await _incomplete(session, found.tenant_id, month)
 
 
 def _plain(invoice: Invoice, lines: Iterable[InvoiceLine]) -> PreviewedInvoice:
@@ -280,3 +288,13 @@ async def _unrated(session: AsyncSession, tenant_id: str, month: Month) -> int:
         query = select(func.count()).where(table.tenant_id == tenant_id, table.month <= month.preceding.first)
         count += await session.scalar(query) or 0
     return count
+
+
+async def _incomplete(session: AsyncSession, tenant_id: str, month: Month) -> int:
+    """Calls of before this month whose record is missing, and records set aside that name the tenant."""
+    query = select(func.count()).where(
+        UnratedCall.tenant_id == tenant_id,
+        UnratedCall.month <= month.preceding.first,
+        UnratedCall.reason == usage.NO_RECORD,
+    )
+    return (await session.scalar(query) or 0) + await cdr.count_set_aside_of(session, tenant_id)

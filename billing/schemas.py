@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 import msgspec
 
+from billing.contracts import version_of
 from billing.ledger import Balance
 from billing.models import Contract, Invoice, InvoiceLine, Payment
+from billing.rules.contract_periods import renewal_deadline
 from infra.kit import money
 from infra.kit.http import Body, View
 
@@ -21,22 +23,34 @@ class NewContract(Body):
     opens_on: date
     title: str
     tenant_id: str | None = None
+    signed_on: date | None = None
+    """The day of the signature; today where it is not named."""
+    term_years: int | None = None
+    """The term in years from the signature; `ends_on` names the last day instead, neither means no end."""
     ends_on: date | None = None
+    agreed_penalty: str | None = None
+    """CNY; owed when the operator ends the contract for sub-letting, use outside the purpose or unlawful use."""
     terms: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class ContractView(View):
-    """A contract with its whole terms."""
+    """A contract with the whole terms that hold today; `version` numbers them, 1 are those as signed."""
 
     contract_id: str
     tenant_id: str
     title: str
     preset: str
+    version: int
     terms: dict[str, Any]
     state: str
     signed_on: date
     opens_on: date
     ends_on: date | None
+    term_years: int | None
+    renewal_deadline: date | None
+    """The last day on which a renewal can be agreed; null without an end."""
+    agreed_penalty: str | None
+    transferred_from_contract_id: str | None
     billed_through: date | None
     rate_deck_id: str | None
     currency: str
@@ -51,6 +65,8 @@ class InvoiceView(View):
     contract_id: str
     number: str
     reason: str
+    corrects_invoice_id: str | None
+    """The invoice that a credit note reduces."""
     state: str
     """`open`, `paid` (also: nothing to pay) or `void`."""
     issued_on: date
@@ -67,6 +83,8 @@ class InvoiceView(View):
     payment_reference: str
     voided_at: datetime | None
     void_reason: str | None
+    fapiao: list[str]
+    """The numbers of the official VAT invoices issued for it."""
     created_at: datetime
 
 
@@ -90,7 +108,7 @@ class InvoiceDetails(InvoiceView):
 
 
 class VoidRequest(Body):
-    """Why an unpaid order's invoice is voided."""
+    """Why an invoice is voided."""
 
     reason: str
 
@@ -117,6 +135,8 @@ class NewPayment(Body):
     channel: str = "bank_transfer"
     payer: str | None = None
     reference: str | None = None
+    currency: str = money.CURRENCY
+    """`CNY`; what came in another currency is recorded at what the bank has credited in CNY."""
 
 
 class ReversalRequest(Body):
@@ -152,23 +172,35 @@ class BalanceView(View):
     open_invoices: list[InvoiceView]
 
 
+def contract_members(contract: Contract) -> dict[str, Any]:
+    """What every view of a contract shows."""
+    version = version_of(contract)
+    penalty = contract.agreed_penalty
+    return {
+        "contract_id": contract.contract_id,
+        "tenant_id": contract.tenant_id,
+        "title": contract.title,
+        "preset": contract.preset,
+        "version": 1 if version is None else version.version,
+        "terms": contract.terms if version is None else version.terms,
+        "state": contract.state,
+        "signed_on": contract.signed_on,
+        "opens_on": contract.opens_on,
+        "ends_on": contract.ends_on,
+        "term_years": contract.term_years,
+        "renewal_deadline": None if contract.ends_on is None else renewal_deadline(contract.ends_on),
+        "agreed_penalty": None if penalty is None else money.amount_text(penalty),
+        "transferred_from_contract_id": contract.transferred_from_contract_id,
+        "billed_through": contract.billed_through,
+        "rate_deck_id": contract.rate_deck_id,
+        "currency": money.CURRENCY,
+        "created_at": contract.created_at,
+    }
+
+
 def contract_view(contract: Contract) -> ContractView:
-    """A contract as the API shows it."""
-    return ContractView(
-        contract_id=contract.contract_id,
-        tenant_id=contract.tenant_id,
-        title=contract.title,
-        preset=contract.preset,
-        terms=contract.terms,
-        state=contract.state,
-        signed_on=contract.signed_on,
-        opens_on=contract.opens_on,
-        ends_on=contract.ends_on,
-        billed_through=contract.billed_through,
-        rate_deck_id=contract.rate_deck_id,
-        currency=money.CURRENCY,
-        created_at=contract.created_at,
-    )
+    """A contract as lists show it."""
+    return ContractView(**contract_members(contract))
 
 
 def payment_reference(invoice: Invoice) -> str:
@@ -183,7 +215,7 @@ def invoice_state(invoice: Invoice) -> str:
     return "open" if invoice.paid < invoice.total else "paid"
 
 
-def _invoice_members(invoice: Invoice) -> dict[str, Any]:
+def _invoice_members(invoice: Invoice, fapiao: Sequence[str]) -> dict[str, Any]:
     state = invoice_state(invoice)
     return {
         "invoice_id": invoice.invoice_id,
@@ -191,6 +223,7 @@ def _invoice_members(invoice: Invoice) -> dict[str, Any]:
         "contract_id": invoice.contract_id,
         "number": invoice.number,
         "reason": invoice.reason,
+        "corrects_invoice_id": invoice.corrects_invoice_id,
         "state": state,
         "issued_on": invoice.issued_on,
         "due_on": invoice.due_on,
@@ -206,19 +239,20 @@ def _invoice_members(invoice: Invoice) -> dict[str, Any]:
         "payment_reference": payment_reference(invoice),
         "voided_at": invoice.voided_at,
         "void_reason": invoice.void_reason,
+        "fapiao": list(fapiao),
         "created_at": invoice.created_at,
     }
 
 
-def invoice_view(invoice: Invoice) -> InvoiceView:
-    """An invoice as lists show it."""
-    return InvoiceView(**_invoice_members(invoice))
+def invoice_view(invoice: Invoice, fapiao: Sequence[str]) -> InvoiceView:
+    """An invoice as lists show it, with the numbers of its fapiao."""
+    return InvoiceView(**_invoice_members(invoice, fapiao))
 
 
-def invoice_details(invoice: Invoice, lines: Sequence[InvoiceLine]) -> InvoiceDetails:
+def invoice_details(invoice: Invoice, lines: Sequence[InvoiceLine], fapiao: Sequence[str]) -> InvoiceDetails:
     """An invoice with its lines."""
     return InvoiceDetails(
-        **_invoice_members(invoice),
+        **_invoice_members(invoice, fapiao),
         lines=[
             InvoiceLineView(
                 kind=line.kind,
@@ -252,13 +286,13 @@ def payment_view(payment: Payment) -> PaymentView:
     )
 
 
-def balance_view(tenant_id: str, balance: Balance) -> BalanceView:
-    """A tenant's account; `balance` is what it owes less its credit."""
+def balance_view(tenant_id: str, balance: Balance, fapiao: Mapping[str, Sequence[str]]) -> BalanceView:
+    """A tenant's account; `balance` is what it owes less its credit. `fapiao` are numbers by invoice."""
     return BalanceView(
         tenant_id=tenant_id,
         owed=money.amount_text(balance.owed),
         credit=money.amount_text(balance.credit),
         balance=money.amount_text(balance.owed - balance.credit),
         currency=money.CURRENCY,
-        open_invoices=[invoice_view(invoice) for invoice in balance.open_invoices],
+        open_invoices=[invoice_view(invoice, fapiao.get(invoice.invoice_id, ())) for invoice in balance.open_invoices],
     )

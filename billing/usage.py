@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from psycopg import AsyncCursor
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -187,7 +188,7 @@ async def rate_batch(
     legs = await _take(session, tenant_id, work, after, limit)
     if not legs:
         return Batch()
-    spans = await _hold_contracts(session, tenant_id)
+    spans = await hold_contracts(session, tenant_id)
     decks = await rate_decks.load(session, {span.deck_id for span in spans if span.deck_id is not None})
     priced = price(legs, spans, decks)
     await post_once(session, tenant_id, priced.postings.values(), clock.now())
@@ -221,15 +222,19 @@ async def _take(
             _TAKE.format(work=work.__tablename__).encode(),
             {"tenant_id": tenant_id, "after_month": after[0], "after_leg_id": after[1], "limit": limit},
         )
-        groups = by_month(await cursor.fetchall())
-        legs: list[Leg] = []
-        for month, leg_ids in groups.items():
-            await cursor.execute(_READ, {"tenant_id": tenant_id, "month": month, "leg_ids": leg_ids})
-            found = [Leg(*row) for row in await cursor.fetchall()]
-            if len(found) < len(leg_ids):
-                missing = set(leg_ids) - {leg.leg_id for leg in found}
-                found += [Leg(month, leg_id, None, None, None) for leg_id in missing]
-            legs += found
+        return await read_legs(cursor, tenant_id, by_month(await cursor.fetchall()))
+
+
+async def read_legs(cursor: AsyncCursor[Any], tenant_id: str, groups: Mapping[date, list[str]]) -> list[Leg]:
+    """What the records say of legs, which come by month; nothing of those whose record is missing."""
+    legs: list[Leg] = []
+    for month, leg_ids in groups.items():
+        await cursor.execute(_READ, {"tenant_id": tenant_id, "month": month, "leg_ids": leg_ids})
+        found = [Leg(*row) for row in await cursor.fetchall()]
+        if len(found) < len(leg_ids):
+            missing = set(leg_ids) - {leg.leg_id for leg in found}
+            found += [Leg(month, leg_id, None, None, None) for leg_id in missing]
+        legs += found
     return legs
 
 
@@ -240,7 +245,7 @@ async def _forget(session: AsyncSession, tenant_id: str, work: WorkList, done: d
         await connection.execute(statement, {"tenant_id": tenant_id, "month": month, "leg_ids": leg_ids})
 
 
-async def _hold_contracts(session: AsyncSession, tenant_id: str) -> list[ContractSpan]:
+async def hold_contracts(session: AsyncSession, tenant_id: str) -> list[ContractSpan]:
     """The tenant's contracts in order of their first day, held until the end of the transaction.
 
     The monthly run takes its contract FOR UPDATE when it moves `billed_through`; FOR SHARE makes it wait for the

@@ -40,7 +40,10 @@ class ContractDeckView(View):
 
 
 class ChargeView(View):
-    """What one call costs; `month` is the month on whose invoice it goes, `amount` has four decimals."""
+    """What one call costs; `month` is the month on whose invoice it goes, `amount` has four decimals.
+
+    `revised_amount` is its price since a re-rating after that invoice; the difference is settled by itself.
+    """
 
     tenant_id: str
     leg_id: str
@@ -53,12 +56,16 @@ class ChargeView(View):
     prefix: str
     billed_seconds: int
     amount: str
+    revised_amount: str | None
     currency: str
     rated_at: datetime
 
 
 class ChargeSumView(View):
-    """The calls of one contract on the invoice of one month; `amount` is exact, the invoice rounds it once."""
+    """The calls of one contract on the invoice of one month; `amount` is exact, the invoice rounds it once.
+
+    `re_rated` is what that invoice takes besides of re-ratings of earlier months.
+    """
 
     tenant_id: str
     contract_id: str
@@ -66,6 +73,7 @@ class ChargeSumView(View):
     calls: int
     billed_seconds: int
     amount: str
+    re_rated: str
     currency: str
 
 
@@ -133,6 +141,7 @@ def charge_view(call: ChargedCall) -> ChargeView:
         prefix=charge.prefix,
         billed_seconds=charge.billed_seconds,
         amount=rated_text(charge.amount),
+        revised_amount=None if charge.revised_amount is None else rated_text(charge.revised_amount),
         currency=money.CURRENCY,
         rated_at=charge.rated_at,
     )
@@ -147,6 +156,7 @@ def charge_sum_view(total: ChargeSum) -> ChargeSumView:
         calls=total.calls,
         billed_seconds=total.billed_seconds,
         amount=rated_text(total.amount),
+        re_rated=rated_text(total.re_rated),
         currency=money.CURRENCY,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from infra.kit import jobs
 from infra.kit.jobs import Runtime
 from provisioning import order_progress, orders, placing, reconcile
@@ -34,8 +36,14 @@ async def flush_registrations(runtime: Runtime, *, tenant_id: str, seat_ids: lis
 
 @jobs.task("provisioning.evacuate_node")
 async def evacuate_node(runtime: Runtime, *, node: str) -> None:
-    """Move the tenants of a node that has died; the supervisor wakes it."""
+    """Move the tenants of a node that has died or is being drained."""
     await placing.evacuate_node(runtime, node)
+
+
+@jobs.task("provisioning.return_tenants")
+async def return_tenants(runtime: Runtime, *, node: str, since: str) -> None:
+    """Bring back the tenants that a cancelled drain had moved; its supervisor wakes it."""
+    await placing.return_tenants(runtime, node, datetime.fromisoformat(since))
 
 
 @jobs.task("provisioning.welcome_node")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +27,11 @@ ACTIVE = "active"
 JOINING = "joining"
 LOST_STATES = ("dead", "left")
 """States of a node that serves nobody any more."""
+
+LEAVING_STATES = ("draining", "drained")
+"""States of a node that still runs and whose tenants are to be served elsewhere."""
+
+EMPTIED_STATES = (*LOST_STATES, *LEAVING_STATES)
 
 MAX_TENANTS_A_RUN = 10_000
 """More than this many wait for the next run, a minute later."""
@@ -59,9 +65,9 @@ async def ensure_placed(session: AsyncSession, tenant_id: str) -> Placement | No
 
 
 async def evacuate_node(runtime: Runtime, name: str) -> list[str]:
-    """Move every tenant that a lost node serves to its spare, its home, or the best node alive; returns their ids.
+    """Move every tenant that a lost or draining node serves to its spare, its home, or the best node alive.
 
-    One transaction a tenant. A node that is back by then keeps its tenants.
+    Returns their ids. One transaction a tenant. A node that is back by then keeps its tenants.
     """
     async with runtime.database.transaction(Scope.platform()) as session:
         served = [each.tenant_id for each in await placements.tenants_on(session, name)][:MAX_TENANTS_A_RUN]
@@ -72,7 +78,7 @@ async def evacuate_node(runtime: Runtime, name: str) -> list[str]:
 
 
 async def settle_placements(runtime: Runtime, *, control: NodeControl | None = None) -> None:
-    """Bring every placement to what it should be: off lost nodes, with a spare, home again where that is quiet.
+    """Bring every placement to what it should be: off lost and draining nodes, with a spare, home where that is quiet.
 
     It repeats what the moments of a node's death and return do, so that nothing depends on one message.
     """
@@ -102,15 +108,37 @@ async def bring_home(runtime: Runtime, *, control: NodeControl | None = None) ->
     return moved
 
 
+async def return_tenants(runtime: Runtime, name: str, since: datetime) -> list[str]:
+    """Bring a node's own tenants back that were moved from it since then: its drain was cancelled. Returns their ids.
+
+    They do not wait for a quiet moment: most of their phones have not moved yet.
+    """
+    async with runtime.database.transaction(Scope.platform()) as session:
+        query = (
+            select(Placement)
+            .where(Placement.home_node == name, Placement.serving_node != name, Placement.changed_at >= since)
+            .order_by(Placement.tenant_id)
+            .limit(MAX_TENANTS_A_RUN)
+        )
+        away = [
+            Homecoming(each.tenant_id, each.generation, name, each.serving_node)
+            for each in (await session.execute(query)).scalars()
+        ]
+    moved = [each.tenant_id for each in away if await _go_home(runtime, each, reason="drain_cancelled")]
+    if away:
+        log.info("node.tenants_returned", node=name, away=len(away), moved=len(moved))
+    return moved
+
+
 async def _weights(session: AsyncSession, state: str) -> dict[str, int]:
     query = select(Node.name, Node.capacity_seats).where(Node.state == state)
     return {row.name: row.capacity_seats for row in await session.execute(query)}
 
 
-async def _is_lost(session: AsyncSession, name: str) -> bool:
-    """Whether a node is dead or gone; an unknown name is gone too."""
-    state = (await session.execute(select(Node.state).where(Node.name == name))).scalar()
-    return state is None or state in LOST_STATES
+async def _emptied_state(session: AsyncSession, name: str) -> str | None:
+    """The state of a node that is to serve nobody (an unknown name has left); None for one that may."""
+    state = (await session.execute(select(Node.state).where(Node.name == name))).scalar() or "left"
+    return state if state in EMPTIED_STATES else None
 
 
 async def _lost_and_serving(runtime: Runtime) -> list[str]:
@@ -118,7 +146,7 @@ async def _lost_and_serving(runtime: Runtime) -> list[str]:
         query = (
             select(Placement.serving_node)
             .outerjoin(Node, Node.name == Placement.serving_node)
-            .where(Node.name.is_(None) | Node.state.in_(LOST_STATES))
+            .where(Node.name.is_(None) | Node.state.in_(EMPTIED_STATES))
             .distinct()
         )
         return sorted((await session.execute(query)).scalars())
@@ -127,14 +155,19 @@ async def _lost_and_serving(runtime: Runtime) -> list[str]:
 async def _flee(runtime: Runtime, tenant_id: str, lost: str) -> bool:
     async with runtime.database.transaction(Scope.platform()) as session:
         placement = await placements.find(session, tenant_id, for_update=True)
-        if placement is None or placement.serving_node != lost or not await _is_lost(session, lost):
+        state = await _emptied_state(session, lost)
+        if placement is None or placement.serving_node != lost or state is None:
             return False
         alive = await _weights(session, ACTIVE)
         target = rule.refuge(tenant_id, home=placement.home_node, spare=placement.spare_node, lost=lost, alive=alive)
         if target is None:
-            log.error("tenant.stranded", tenant_id=tenant_id, node=lost)
+            if state in LOST_STATES:
+                log.error("tenant.stranded", tenant_id=tenant_id, node=lost)
+            else:  # somebody drains the last node; `tenants_left` of the drain says so
+                log.warning("tenant.has_nowhere_to_go", tenant_id=tenant_id, node=lost)
             return False
-        await placements.move(session, tenant_id, target, reason="node_lost", generation=placement.generation)
+        reason = "node_draining" if state in LEAVING_STATES else "node_lost"
+        await placements.move(session, tenant_id, target, reason=reason, generation=placement.generation)
     return True
 
 
@@ -184,16 +217,16 @@ async def _live_contexts(runtime: Runtime, control: NodeControl, name: str) -> l
         return None
 
 
-async def _go_home(runtime: Runtime, homecoming: Homecoming) -> bool:
+async def _go_home(runtime: Runtime, homecoming: Homecoming, *, reason: str = "home_is_back") -> bool:
     try:
         async with runtime.database.transaction(Scope.platform()) as session:
-            if await _is_lost(session, homecoming.home):
+            if await _emptied_state(session, homecoming.home) is not None:
                 return False
             await placements.move(
                 session,
                 homecoming.tenant_id,
                 homecoming.home,
-                reason="home_is_back",
+                reason=reason,
                 generation=homecoming.generation,
             )
     except PlacementChanged:

@@ -6,9 +6,14 @@ tenant. Emergency numbers never come here: `switch.routing` lets them pass befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import StrEnum
+
+from switch import numbers
+from switch.call_policy import CallPolicy, matches
+from switch.numbers import E164, ShortCode
 
 
 class Standing(StrEnum):
@@ -37,6 +42,15 @@ class Reason(StrEnum):
     NUMBER_NOT_YOURS = "number_not_yours"
     DESTINATION_INVALID = "destination_invalid"
     NO_GATEWAY = "no_gateway"
+    DESTINATION_BARRED = "destination_barred"
+    DESTINATION_PREMIUM = "destination_premium"
+    COUNTRY_NOT_ALLOWED = "country_not_allowed"
+    SHORT_CODES_NOT_ALLOWED = "short_codes_not_allowed"
+    RELAYING_NOT_ALLOWED = "relaying_not_allowed"
+    DAILY_CAP_REACHED = "daily_cap_reached"
+    TOO_MANY_CALLS = "too_many_calls"
+    TOO_MANY_CALLS_OF_SEAT = "too_many_calls_of_seat"
+    TOO_MANY_CALLS_A_SECOND = "too_many_calls_a_second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,9 @@ _FORBIDDEN = SipAnswer(403, "Forbidden", "CALL_REJECTED")
 _NOT_FOUND = SipAnswer(404, "Not Found", "UNALLOCATED_NUMBER")
 _INCOMPLETE = SipAnswer(484, "Address Incomplete", "INVALID_NUMBER_FORMAT")
 _UNAVAILABLE = SipAnswer(503, "Service Unavailable", "NORMAL_TEMPORARY_FAILURE")
+_BARRED = SipAnswer(403, "Forbidden", "OUTGOING_CALL_BARRED")
+_BUSY = SipAnswer(486, "Busy Here", "USER_BUSY")
+_CONGESTED = SipAnswer(503, "Service Unavailable", "SWITCH_CONGESTION")
 
 SIP_ANSWERS: Mapping[Reason, SipAnswer] = {
     Reason.TENANT_UNOPENED: _FORBIDDEN,
@@ -67,6 +84,16 @@ SIP_ANSWERS: Mapping[Reason, SipAnswer] = {
     Reason.NUMBER_NOT_YOURS: _FORBIDDEN,
     Reason.DESTINATION_INVALID: _INCOMPLETE,
     Reason.NO_GATEWAY: _UNAVAILABLE,
+    Reason.DESTINATION_BARRED: _BARRED,
+    Reason.DESTINATION_PREMIUM: _BARRED,
+    Reason.COUNTRY_NOT_ALLOWED: _BARRED,
+    Reason.SHORT_CODES_NOT_ALLOWED: _BARRED,
+    Reason.RELAYING_NOT_ALLOWED: _BARRED,
+    Reason.DAILY_CAP_REACHED: _BARRED,
+    # Not 503: a carrier would take the whole trunk for congested because one tenant's lines are all in use.
+    Reason.TOO_MANY_CALLS: _BUSY,
+    Reason.TOO_MANY_CALLS_OF_SEAT: _BUSY,
+    Reason.TOO_MANY_CALLS_A_SECOND: _CONGESTED,
 }
 """Every reason has its answer; a test keeps the table complete."""
 
@@ -115,6 +142,7 @@ class TenantView:
     seats: Mapping[str, SeatView] = field(default_factory=dict[str, SeatView])
     numbers: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     caller_number: str | None = None
+    policy: CallPolicy = field(default_factory=CallPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +183,9 @@ def seat_reason(attempt: Attempt, tenant: TenantView) -> Reason | None:
     return None if seat.is_open else Reason.SEAT_CLOSED
 
 
-CHECKS: tuple[Check, ...] = (standing_reason, node_reason, seat_reason)
-"""In this order, the first reason counts. Limits on calls, barred destinations and spend caps join here."""
+TENANT_CHECKS: tuple[Check, ...] = (standing_reason, node_reason)
+CHECKS: tuple[Check, ...] = (*TENANT_CHECKS, seat_reason)
+"""In this order, the first reason counts."""
 
 
 def admit(attempt: Attempt, tenant: TenantView | None) -> Admitted | Refused:
@@ -164,13 +193,82 @@ def admit(attempt: Attempt, tenant: TenantView | None) -> Admitted | Refused:
 
     `tenant` is None when the SIP domain belongs to nobody.
     """
-    if tenant is None:
-        return Refused(Reason.UNKNOWN_SEAT)
-    for check in CHECKS:
+    return _judged(CHECKS, attempt, tenant) if tenant is not None else Refused(Reason.UNKNOWN_SEAT)
+
+
+def admit_tenant(node: str, tenant: TenantView) -> Admitted | Refused:
+    """Whether a tenant is served at this node, whichever seat it is about."""
+    return _judged(TENANT_CHECKS, Attempt(node, ""), tenant)
+
+
+def _judged(checks: tuple[Check, ...], attempt: Attempt, tenant: TenantView) -> Admitted | Refused:
+    for check in checks:
         reason = check(attempt, tenant)
         if reason is not None:
             return Refused(reason)
     return Admitted()
+
+
+def admit_destination(destination: E164 | ShortCode, policy: CallPolicy, *, on: date) -> Reason | None:
+    """Whether a tenant's call may leave to a public number or short code on a local day; None when it may (C18).
+
+    Emergency numbers never come here. What is barred stays barred in every spelling: a short code also behind an area
+    code. The spend cap comes last, so that a call that may never be made says so also on such a day.
+    """
+    is_short = isinstance(destination, ShortCode)
+    reason = (_service_code_reason if is_short else _number_reason)(destination.digits, policy)
+    if reason is None and policy.cap_reached_on == on:
+        return Reason.DAILY_CAP_REACHED
+    return reason
+
+
+def _number_reason(digits: str, policy: CallPolicy) -> Reason | None:
+    nature = numbers.nature(digits)
+    if nature.region is None or nature.region not in policy.countries:
+        return Reason.COUNTRY_NOT_ALLOWED
+    if matches(f"+{digits}", policy.barred_prefixes):
+        return Reason.DESTINATION_BARRED
+    if not policy.premium_allowed and (nature.is_premium or matches(f"+{digits}", policy.premium_prefixes)):
+        return Reason.DESTINATION_PREMIUM
+    return _service_code_reason(nature.service_code, policy) if nature.service_code is not None else None
+
+
+def _service_code_reason(code: str, policy: CallPolicy) -> Reason | None:
+    if matches(code, policy.barred_prefixes):
+        return Reason.DESTINATION_BARRED
+    if not policy.premium_allowed and matches(code, policy.premium_prefixes):
+        return Reason.DESTINATION_PREMIUM
+    return None if policy.short_codes_allowed else Reason.SHORT_CODES_NOT_ALLOWED
+
+
+def admit_relay(destination: E164 | ShortCode, policy: CallPolicy, *, on: date) -> Reason | None:
+    """Whether a call that came in from outside may leave to outside: only to a number that the tenant forwards to
+    (C18, no relaying), and then under the same rules as any other call.
+    """
+    if not isinstance(destination, E164) or destination.digits not in policy.forwarding:
+        return Reason.RELAYING_NOT_ALLOWED
+    return admit_destination(destination, policy, on=on)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How much of something a call may use: counted by the node under `resource`, over a time (None: at once)."""
+
+    reason: Reason
+    resource: str
+    most: int
+    interval_seconds: int | None = None
+
+
+def limits(policy: CallPolicy, extensions: Iterable[str]) -> tuple[Limit, ...]:
+    """What is counted for a call of a tenant in which these seats take part, in the order in which it is checked."""
+    tenant = (
+        (Limit(Reason.TOO_MANY_CALLS, "calls", policy.calls_per_tenant),) if policy.calls_per_tenant is not None else ()
+    )
+    seats = (
+        Limit(Reason.TOO_MANY_CALLS_OF_SEAT, f"seat-{extension}", policy.calls_per_seat) for extension in extensions
+    )
+    return (Limit(Reason.TOO_MANY_CALLS_A_SECOND, "attempts", policy.calls_per_second, 1), *tenant, *seats)
 
 
 class Purpose(StrEnum):

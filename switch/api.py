@@ -16,6 +16,7 @@ from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
 from infra.kit.sealing import Seal
 from switch import gateways, nodes, phone_numbers
+from switch.draining import drains
 from switch.jobs import RESCAN_GATEWAYS
 from switch.models import CanaryCheck, Gateway, Node, PhoneNumber
 from switch.schemas import (
@@ -50,13 +51,14 @@ async def list_nodes(
 ) -> Page[NodeView]:
     """The nodes, newest first."""
     rows, following = await fetch_page(session, select(Node), keys=(Node.node_id,), limit=limit, after=after)
-    return Page(items=[node_view(row) for row in rows], next=following)
+    found = await drains.of_nodes(session, [row.node_id for row in rows])
+    return Page(items=[node_view(row, found.get(row.node_id)) for row in rows], next=following)
 
 
 @get("/v1/nodes/{node_id:str}", permission="nodes:read", tags=["Nodes"], operation_id="GetNode")
 async def get_node(node_id: FromPath[str], session: NamedDependency[AsyncSession]) -> NodeView:
-    """One node: its state, last heartbeat and version."""
-    return node_view(await nodes.get(session, node_id))
+    """One node: its state, last heartbeat, version, and how far its latest drain is."""
+    return node_view(await nodes.get(session, node_id), await drains.find(session, node_id))
 
 
 @post("/v1/gateways", permission="gateways:write", tags=["Gateways"], operation_id="CreateGateway")

@@ -32,6 +32,10 @@ From = Annotated[
 ]
 To = Annotated[str | None, QueryParameter(name="to", format="date-time", description="Begun before this RFC 3339 time")]
 
+Refused = Annotated[
+    bool | None, QueryParameter(description="true: only calls that were refused, each with its reason; false: the rest")
+]
+
 
 @get("/v1/calls", permission="calls:read", tags=TAGS, operation_id="ListCalls")
 async def list_calls(
@@ -41,6 +45,7 @@ async def list_calls(
     tenant_id: FromQuery[str | None] = None,
     seat_id: FromQuery[str | None] = None,
     direction: FromQuery[str | None] = None,
+    refused: Refused = None,
     begins_from: From = None,
     begins_before: To = None,
     limit: Limit = DEFAULT_PAGE,
@@ -51,6 +56,7 @@ async def list_calls(
         tenant_id=principal.tenant_filter(tenant_id),
         seat_id=seat_id,
         direction=direction,
+        refused=refused,
         begins_from=calls.read_time("from", begins_from),
         begins_before=calls.read_time("to", begins_before),
     )

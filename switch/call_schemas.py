@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 
 from infra.kit.http import View
 from switch.models import CallRecord, SetAsideRecord
+from switch.refusal_words import explain
 
 
 class CallView(View):
-    """One leg of a call. Times are RFC 3339; `billable_milliseconds` counts from answer to end."""
+    """One leg of a call. Times are RFC 3339; `billable_milliseconds` counts from answer to end.
+
+    `refusal`: the reason why it was refused, a stable word; `refusal_explanation` says it in a sentence.
+    Quality is what the node heard of this leg: an opinion score of 1 to 4.5, the largest jitter variance in ms², and
+    the share of lost packets; null where it heard nothing.
+    """
 
     leg_id: str
     tenant_id: str
@@ -27,7 +34,14 @@ class CallView(View):
     billable_milliseconds: int
     hangup_cause: str
     refusal: str | None
+    refusal_explanation: str | None
     received_at: datetime
+    codec: str | None
+    mean_opinion_score: str | None
+    quality_percent: str | None
+    jitter_variance: str | None
+    loss_percent: str | None
+    packets_received: int | None
 
 
 class SetAsideRecordView(View):
@@ -69,8 +83,20 @@ def call_view(record: CallRecord) -> CallView:
         billable_milliseconds=record.billable_milliseconds,
         hangup_cause=record.hangup_cause,
         refusal=record.refusal,
+        refusal_explanation=explain(record.refusal),
         received_at=record.received_at,
+        codec=record.codec,
+        mean_opinion_score=_text(record.mean_opinion_score),
+        quality_percent=_text(record.quality_percent),
+        jitter_variance=_text(record.jitter_variance),
+        loss_percent=_text(record.loss_percent),
+        packets_received=record.packets_received,
     )
+
+
+def _text(number: Decimal | None) -> str | None:
+    """A figure of two decimals as text."""
+    return None if number is None else f"{number:.2f}"
 
 
 def set_aside_record_view(record: SetAsideRecord) -> SetAsideRecordView:

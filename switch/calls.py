@@ -23,6 +23,7 @@ class CallFilter:
     tenant_id: str | None = None
     seat_id: str | None = None
     direction: str | None = None
+    refused: bool | None = None
     begins_from: datetime | None = None
     begins_before: datetime | None = None
 
@@ -41,6 +42,8 @@ async def list_calls(
         if wanted.direction not in DIRECTIONS:
             raise InvalidInput(f"A direction is one of {', '.join(DIRECTIONS)}.", field="direction")
         query = query.where(CallRecord.direction == wanted.direction)
+    if wanted.refused is not None:
+        query = query.where(CallRecord.refusal.is_not(None) if wanted.refused else CallRecord.refusal.is_(None))
     if wanted.begins_from is not None:
         # A leg is kept in the month of its answer, which is never earlier: the database skips the months before.
         month = local_date(wanted.begins_from).replace(day=1)

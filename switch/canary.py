@@ -249,14 +249,18 @@ async def _is_current(session: AsyncSession, subject: Subject) -> bool:
     return (await session.execute(query)).scalar() == subject.generation
 
 
+def _is_excused(row: CanaryCheck, state: str | None) -> bool:
+    """A node that died meanwhile serves nobody, and one that is drained takes nobody in: that is no alarm."""
+    return state is None or (state == "draining" and row.expected == "accepted")
+
+
 async def _keep(runtime: Runtime, subject: Subject, rows: list[CanaryCheck]) -> list[CanaryCheck]:
     """Store the rows and raise the alarms, unless the tenant has changed meanwhile."""
     async with runtime.database.transaction(Scope.platform()) as session:
         if not await _is_current(session, subject):
             return []
-        live = {node.name for node in await nodes.live_nodes(session)}
-        # A node that died while we looked serves nobody: its silence is the supervisor's matter.
-        kept = [row for row in rows if row.node in live or not row.is_alarm]
+        states = {node.name: node.state for node in await nodes.live_nodes(session)}
+        kept = [row for row in rows if not (row.is_alarm and _is_excused(row, states.get(row.node)))]
         session.add_all(kept)
     for row in kept:
         facts = {"tenant_id": row.tenant_id, "node": row.node, "generation": row.generation, "expected": row.expected}

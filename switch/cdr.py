@@ -25,7 +25,8 @@ from infra.kit.database import PLATFORM
 from infra.kit.ids import new_id
 from infra.kit.problems import Conflict, NotFound
 from switch import cdr_parsing
-from switch.cdr_parsing import Record, RecordUnreadable
+from switch.call_quality import CallQuality
+from switch.cdr_parsing import Record, RecordUnreadable, Session
 from switch.direct_connections import PlainConnection
 from switch.models import CallRecord, NewCall, SetAsideRecord
 from switch.node_sign_in import STATE_LEFT, NodeSignIn
@@ -37,7 +38,8 @@ COMPRESSION_LEVEL = 1
 
 _COLUMNS = (
     "tenant_id, month, leg_id, node, leg, direction, other_leg_id, seat_id, caller, destination, gateway, "
-    "started_at, answered_at, ended_at, billable_milliseconds, hangup_cause, refusal, received_at"
+    "started_at, answered_at, ended_at, billable_milliseconds, hangup_cause, refusal, received_at, boot_id, "
+    "session_number, codec, mean_opinion_score, quality_percent, jitter_variance, loss_percent, packets_received"
 )
 
 # One text and one piece of bytes for the whole group: arrays of every column take psycopg ten times as long to write.
@@ -47,6 +49,8 @@ WITH given AS MATERIALIZED (
         tenant_id text, month date, leg_id text, node text, leg text, direction text, other_leg_id text, seat_id text,
         caller text, destination text, gateway text, started_at timestamptz, answered_at timestamptz,
         ended_at timestamptz, billable_milliseconds integer, hangup_cause text, refusal text, received_at timestamptz,
+        boot_id text, session_number integer, codec text, mean_opinion_score numeric, quality_percent numeric,
+        jitter_variance numeric, loss_percent numeric, packets_received integer,
         secret_digest text, bills boolean, body_begins integer, body_size integer
     )) WITH ORDINALITY AS given (
         {_COLUMNS}, secret_digest, bills, body_begins, body_size, position
@@ -65,6 +69,11 @@ WITH given AS MATERIALIZED (
     FROM judged WHERE node_may AND tenant_is
     ON CONFLICT DO NOTHING
     RETURNING tenant_id, month, leg_id
+), known_boot AS (
+    INSERT INTO node_boot (boot_id, node, first_seen_at, last_number, is_watched)
+    SELECT DISTINCT ON (boot_id) boot_id, node, received_at, 0, false
+    FROM judged WHERE node_may AND tenant_is AND boot_id IS NOT NULL ORDER BY boot_id
+    ON CONFLICT DO NOTHING
 ), listed AS (
     INSERT INTO new_call (tenant_id, month, leg_id)
     SELECT DISTINCT stored.tenant_id, stored.month, stored.leg_id
@@ -134,12 +143,21 @@ def _key(delivery: Delivery) -> tuple[str, Any, str]:
 
 
 def _row(delivery: Delivery) -> dict[str, Any]:
-    return msgspec.structs.asdict(delivery.record) | {
-        "node": delivery.node,
-        "received_at": delivery.received_at,
-        "secret_digest": delivery.sign_in.secret_digest if delivery.sign_in is not None else None,
-        "bills": delivery.record.bills,
-    }
+    values = msgspec.structs.asdict(delivery.record)
+    session: Session = values.pop("session")
+    quality: CallQuality = values.pop("quality")
+    return (
+        values
+        | msgspec.structs.asdict(quality)
+        | {
+            "boot_id": session.boot_id,
+            "session_number": session.number,
+            "node": delivery.node,
+            "received_at": delivery.received_at,
+            "secret_digest": delivery.sign_in.secret_digest if delivery.sign_in is not None else None,
+            "bills": delivery.record.bills,
+        }
+    )
 
 
 def _outcome(node_may: bool, tenant_is: bool, was_stored: bool) -> Outcome:
@@ -153,6 +171,7 @@ def _outcome(node_may: bool, tenant_is: bool, was_stored: bool) -> Outcome:
 async def set_aside(session: AsyncSession, node: str, body: bytes, problem: str) -> None:
     """Keep a body that cannot be stored; the same body again is only counted."""
     now = clock.now()
+    session_told = cdr_parsing.session_of(body)
     statement = insert(SetAsideRecord).values(
         record_id=new_id("rec"),
         body_digest=hashlib.sha256(body).hexdigest(),
@@ -162,6 +181,8 @@ async def set_aside(session: AsyncSession, node: str, body: bytes, problem: str)
         problem=problem.replace("\x00", ""),
         body=body,
         resolved_at=None,
+        boot_id=session_told.boot_id,
+        session_number=session_told.number,
     )
     await session.execute(
         statement.on_conflict_do_update(
@@ -200,6 +221,13 @@ async def retry(session: AsyncSession, record_id: str) -> SetAsideRecord:
 async def count_set_aside(session: AsyncSession) -> int:
     """How many records wait to be looked at."""
     query = select(func.count()).select_from(SetAsideRecord).where(SetAsideRecord.resolved_at.is_(None))
+    return (await session.execute(query)).scalar_one()
+
+
+async def count_set_aside_of(session: AsyncSession, tenant_id: str) -> int:
+    """How many of them name a tenant somewhere: its calls are not complete while they wait."""
+    names_it = func.strpos(func.encode(SetAsideRecord.body, "escape"), tenant_id) > 0
+    query = select(func.count()).select_from(SetAsideRecord).where(SetAsideRecord.resolved_at.is_(None), names_it)
     return (await session.execute(query)).scalar_one()
 
 

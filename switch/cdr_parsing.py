@@ -15,6 +15,7 @@ import msgspec
 
 from infra.kit.clock import local_date
 from infra.kit.ids import is_id
+from switch.call_quality import CallQuality, QualityVariables, read_quality
 
 VALUE_LIMIT_CHARACTERS = 255
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -23,6 +24,9 @@ MAX_AHEAD = timedelta(days=1)
 MAX_DURATION = timedelta(days=7)
 TOLERANCE_MILLISECONDS = 1_000
 """FreeSWITCH cuts its times off in different places."""
+
+MAX_SESSION_NUMBER = 2_000_000_000
+"""What a column takes; a node that began so many legs in one run was never seen."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -36,6 +40,13 @@ DIRECTIONS: dict[str, Direction] = {direction: direction for direction in get_ar
 
 class RecordUnreadable(ValueError):
     """A call record that cannot be stored; the message says what is missing or cannot be."""
+
+
+class Session(msgspec.Struct, frozen=True):
+    """Which leg of which run of a node: FreeSWITCH's core-uuid and its count of sessions; both None where not told."""
+
+    boot_id: str | None = None
+    number: int | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +68,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     billable_milliseconds: int
     hangup_cause: str
     refusal: str | None
+    session: Session
+    quality: CallQuality
 
     @property
     def bills(self) -> bool:
@@ -64,7 +77,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return self.leg == "gateway" and self.direction == "outbound" and self.billable_milliseconds > 0
 
 
-class _Variables(msgspec.Struct):
+class _Variables(QualityVariables):
     """The channel variables that are read; the hundred others stay in the body."""
 
     uuid: str | None = None
@@ -85,6 +98,7 @@ class _Variables(msgspec.Struct):
     originator: str | None = None
     last_bridge_to: str | None = None
     sip_from_user: str | None = None
+    session_id: object = None
 
 
 class _CallerProfile(msgspec.Struct):
@@ -96,12 +110,23 @@ class _CallFlow(msgspec.Struct):
     caller_profile: _CallerProfile | None = None
 
 
-class _Document(msgspec.Struct):
+class _Document(msgspec.Struct, rename={"core_uuid": "core-uuid"}):
     variables: _Variables
     callflow: list[_CallFlow] = []
+    core_uuid: object = None
+
+
+class _SessionVariables(msgspec.Struct):
+    session_id: object = None
+
+
+class _SessionDocument(msgspec.Struct, rename={"core_uuid": "core-uuid"}):
+    variables: _SessionVariables
+    core_uuid: object = None
 
 
 _decoder = msgspec.json.Decoder(_Document)
+_session_decoder = msgspec.json.Decoder(_SessionDocument)
 
 
 def plain_body(body: bytes) -> bytes:
@@ -155,7 +180,27 @@ def parse(body: bytes, *, now: datetime, uuid: str | None = None) -> Record:
         billable_milliseconds=billable,
         hangup_cause=_text("hangup_cause", _wanted("hangup_cause", variables.hangup_cause)) or "",
         refusal=_text("seatline_refusal", variables.seatline_refusal),
+        session=_session(document.core_uuid, variables.session_id),
+        quality=read_quality(variables),
     )
+
+
+def session_of(body: bytes) -> Session:
+    """Which session a record tells of, also where it is otherwise none; nothing where not even that can be read."""
+    try:
+        document = _session_decoder.decode(plain_body(body).decode(errors="replace"))
+    except (msgspec.MsgspecError, RecursionError):
+        return Session()
+    return _session(document.core_uuid, document.variables.session_id)
+
+
+def _session(boot_id: object, number: object) -> Session:
+    """Both or neither; what cannot be is left out, as it bills nothing."""
+    if not isinstance(boot_id, str) or _UUID.fullmatch(boot_id) is None:
+        return Session()
+    if not isinstance(number, str) or _COUNT.fullmatch(number) is None or not 1 <= int(number) <= MAX_SESSION_NUMBER:
+        return Session()
+    return Session(boot_id, int(number))
 
 
 def _document(text: bytes) -> _Document:

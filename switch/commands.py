@@ -32,6 +32,7 @@ _WORD = re.compile(r"[A-Za-z0-9._:@-]{1,255}", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*", re.ASCII)
 _VERSION = re.compile(r"^FreeSWITCH \(Version (?P<version>.*)\) is (?P<readiness>ready|not ready)", re.MULTILINE)
 _SESSIONS = re.compile(r"^(?P<count>\d+) session\(s\) - peak", re.MULTILINE)
+_STARTED = re.compile(r"^(?P<count>\d{1,12}) session\(s\) since startup", re.MULTILINE)
 _REGISTERED = re.compile(r"^User:\s+(?P<address>\S+)", re.MULTILINE)
 
 
@@ -99,11 +100,12 @@ class Clearing:
 
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
-    """What `status` tells: whether the node takes calls, its version, its legs now."""
+    """What `status` tells: whether the node takes calls, its version, its legs now and since it was started."""
 
     is_ready: bool
     version: str
     sessions: int
+    sessions_since_startup: int | None = None
 
 
 class LiveLeg(msgspec.Struct, frozen=True, rename={"leg_id": "uuid", "caller": "cid_num", "destination": "dest"}):
@@ -126,13 +128,14 @@ class _Channels(msgspec.Struct):
 
 def read_status(text: str) -> NodeStatus | None:
     """The answer of `status`; None when it is none."""
-    found, sessions = _VERSION.search(text), _SESSIONS.search(text)
+    found, sessions, started = _VERSION.search(text), _SESSIONS.search(text), _STARTED.search(text)
     if found is None:
         return None
     return NodeStatus(
         is_ready=found["readiness"] == "ready",
         version=found["version"].strip(),
         sessions=int(sessions["count"]) if sessions is not None else 0,
+        sessions_since_startup=int(started["count"]) if started is not None else None,
     )
 
 

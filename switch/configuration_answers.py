@@ -8,6 +8,7 @@ from infra.kit.database import Database, Scope
 from infra.kit.sealing import Seal
 from switch import gateways, node_sign_in, nodes
 from switch.documents import NodeConfiguration, configuration, not_found
+from switch.documents.answers import HEALTH_FILE, health
 from switch.form_reading import read_form
 from switch.node_sign_in import NodeSignIn
 
@@ -33,6 +34,8 @@ class ConfigurationAnswers:
         """
         wanted = read_form(body).get("key_value")
         current = await self.current(sign_in)
+        if wanted == HEALTH_FILE:
+            return health()
         return configuration(current, CURRENT_FILE) if wanted == CURRENT_FILE else not_found()
 
     async def current(self, sign_in: NodeSignIn) -> NodeConfiguration:

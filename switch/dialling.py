@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from infra.kit import logs
-from switch import numbers
+from infra.kit import clock, logs
+from switch import call_policy, numbers
 from switch.admission import SeatView, Standing, TenantView
 from switch.batching import Batcher
 from switch.configuration_answers import ConfigurationAnswers
 from switch.direct_connections import DirectConnections, PlainConnection
 from switch.documents import dialplan, dialplan_call, not_found
-from switch.documents.forms import calling_tenant, source_address
+from switch.documents.forms import calling_tenant, is_sent_on, source_address
 from switch.form_reading import read_form
 from switch.node_sign_in import STATE_LEFT, NodeNotSignedIn, NodeSignIn
 from switch.routing import EMERGENCY_CONTEXT, PUBLIC_CONTEXT, RefusedRoute, route
@@ -31,7 +31,9 @@ SELECT node.secret_digest, tenant.tenant_id, tenant.sip_domain, tenant.standing,
         FROM sip_account AS account
         WHERE account.tenant_id = tenant.tenant_id
           AND account.username IN (call.caller, call.dialled, called.extension)),
-       (SELECT json_agg(gateway.name ORDER BY gateway.priority, gateway.name) FROM gateway)
+       (SELECT json_agg(gateway.name ORDER BY gateway.priority, gateway.name) FROM gateway),
+       (SELECT row_to_json(policy) FROM platform_call_policy AS policy WHERE policy.name = 'platform'),
+       (SELECT row_to_json(policy) FROM call_policy AS policy WHERE policy.tenant_id = tenant.tenant_id)
 FROM unnest(%(nodes)s::text[], %(tenants)s::text[], %(numbers)s::text[], %(callers)s::text[], %(dialled)s::text[])
      WITH ORDINALITY AS call (node, tenant_id, number, caller, dialled, position)
 LEFT JOIN node ON node.name = call.node AND node.state <> %(left)s
@@ -70,6 +72,8 @@ class Found(NamedTuple):
     caller_number: str | None
     accounts: list[tuple[str, str | None, bool]] | None
     gateways: list[str] | None
+    platform_policy: dict[str, Any] | None
+    own_policy: dict[str, Any] | None
 
 
 class Dialling:
@@ -103,11 +107,13 @@ class Dialling:
         if context not in (PUBLIC_CONTEXT, EMERGENCY_CONTEXT) and (not context or context != question.tenant_id):
             return not_found()
         gateway = await self._gateway_of(sign_in, form) if context == PUBLIC_CONTEXT else None
-        call = dialplan_call(form, node=sign_in.node, gateways=tuple(found.gateways or ()), gateway=gateway)
+        call = dialplan_call(
+            form, node=sign_in.node, gateways=tuple(found.gateways or ()), on=clock.today(), gateway=gateway
+        )
         decision = route(call, _tenant_view(found))
         if isinstance(decision, RefusedRoute):
             log.info("call.refused", node=sign_in.node, tenant_id=found.tenant_id, reason=decision.reason)
-        return dialplan(context, decision)
+        return dialplan(context, decision, is_sent_on=is_sent_on(form))
 
     async def close(self) -> None:
         """Answer what waits, then take no more."""
@@ -138,7 +144,7 @@ class Dialling:
 
 def _question(sign_in: NodeSignIn, form: dict[str, str]) -> Question:
     dialled = form.get("Caller-Destination-Number", "")
-    if form.get("Caller-Context") == PUBLIC_CONTEXT:
+    if form.get("Caller-Context") == PUBLIC_CONTEXT and not is_sent_on(form):
         destination = numbers.normalise(dialled)
         number = destination.digits if isinstance(destination, numbers.E164) else None
         return Question(sign_in, None, number, None, None)
@@ -171,4 +177,5 @@ def _tenant_view(found: Found) -> TenantView | None:
         seats={username: SeatView(username, seat_id, is_open) for username, seat_id, is_open in found.accounts or ()},
         numbers=shown | called,
         caller_number=found.caller_number,
+        policy=call_policy.of_tenant(call_policy.read_policy(found.platform_policy), found.own_policy),
     )

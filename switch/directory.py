@@ -49,7 +49,9 @@ PLANNER = (
     "jit=off",
 )
 
-_WANTED = frozenset({b"action", b"purpose", b"user", b"domain", b"sip_auth_method", b"sip_to_user", b"sip_to_host"})
+WANTED_FIELDS = frozenset(
+    {b"action", b"purpose", b"user", b"domain", b"sip_auth_method", b"sip_to_user", b"sip_to_host"}
+)
 
 _SELECT = """
 SELECT node.secret_digest, domain.tenant_id, tenant.standing, placement.serving_node,
@@ -105,7 +107,7 @@ class Directory:
 
         Errors: `NodeNotSignedIn`, and 503 (`Unavailable`) when there is no answer in time.
         """
-        lookup = directory_lookup(read_fields(body, _WANTED), node=sign_in.node)
+        lookup = directory_lookup(read_fields(body, WANTED_FIELDS), node=sign_in.node)
         # Also a lookup for nobody is only answered to a node of ours.
         domain, user = (lookup.domain, lookup.user) if lookup is not None and _is_plausible(lookup) else ("", "")
         found = await self._batcher.ask(Question(sign_in, domain, user))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from infra.kit.problems import Conflict, NotFound, Unavailable
+from infra.kit.problems import Conflict, InvalidInput, NotFound, Unavailable
 
 
 class NodeUnknown(NotFound):
@@ -21,6 +21,12 @@ class NodeAddressTaken(Conflict):
     """Another node listens at this address and port."""
 
     code = "node_address_taken"
+
+
+class NodeStillNeeded(Conflict):
+    """The node serves tenants or may be given some; only a node that does neither leaves."""
+
+    code = "node_still_needed"
 
 
 class GatewayNameTaken(Conflict):
@@ -75,3 +81,9 @@ class NodesNotReached(Unavailable):
     """Some nodes could not be told; the task tries again."""
 
     code = "nodes_not_reached"
+
+
+class PolicyWidened(InvalidInput):
+    """A tenant may tighten the policy of its calls; to allow more is the operator's to decide."""
+
+    code = "call_policy_widened"

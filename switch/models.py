@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import Index, Numeric, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from infra.kit.database import Base
@@ -19,7 +21,7 @@ class Node(Base):
     node_id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     state: Mapped[str]
-    """`joining` (never seen), `active`, `draining`, `dead` or `left`."""
+    """`joining` (never seen), `active`, `draining`, `drained`, `dead` or `left`."""
     capacity_seats: Mapped[int]
     sip_host: Mapped[str]
     sip_port: Mapped[int]
@@ -118,6 +120,11 @@ class CallRecord(Base):
     __table_args__ = (
         Index(None, "tenant_id", "started_at", "leg_id"),
         Index(None, "started_at", "leg_id"),
+        Index(
+            "ix_call_record_refused", "tenant_id", "started_at", "leg_id", postgresql_where=text("refusal IS NOT NULL")
+        ),
+        Index("ix_call_record_refused_by_time", "started_at", "leg_id", postgresql_where=text("refusal IS NOT NULL")),
+        Index("ix_call_record_session", "boot_id", "session_number", postgresql_where=text("boot_id IS NOT NULL")),
         {"postgresql_partition_by": "RANGE (month)"},
     )
 
@@ -142,6 +149,18 @@ class CallRecord(Base):
     hangup_cause: Mapped[str]
     refusal: Mapped[str | None]
     received_at: Mapped[datetime]
+    boot_id: Mapped[str | None]
+    """FreeSWITCH's core-uuid: which run of the node had this leg."""
+    session_number: Mapped[int | None]
+    """The number of the leg within that run, from 1 on without a gap."""
+    codec: Mapped[str | None]
+    """Of what the node heard from this leg."""
+    mean_opinion_score: Mapped[Decimal | None] = mapped_column(Numeric(3, 2))
+    """FreeSWITCH's estimate, 1 to 4.5; None where it heard nothing. Quality columns: see switch/call_quality.py."""
+    quality_percent: Mapped[Decimal | None] = mapped_column(Numeric(5, 2))
+    jitter_variance: Mapped[Decimal | None] = mapped_column(Numeric(12, 2))
+    loss_percent: Mapped[Decimal | None] = mapped_column(Numeric(5, 2))
+    packets_received: Mapped[int | None]
     body: Mapped[bytes]
     """The record as it came, deflated (zlib)."""
 
@@ -160,6 +179,9 @@ class SetAsideRecord(Base):
     """A call record that could not be read or belongs to nobody, kept as it came."""
 
     __tablename__ = "set_aside_record"
+    __table_args__ = (
+        Index("ix_set_aside_record_session", "boot_id", "session_number", postgresql_where=text("boot_id IS NOT NULL")),
+    )
 
     record_id: Mapped[str] = mapped_column(primary_key=True)
     body_digest: Mapped[str] = mapped_column(unique=True)
@@ -170,6 +192,9 @@ class SetAsideRecord(Base):
     problem: Mapped[str]
     body: Mapped[bytes]
     resolved_at: Mapped[datetime | None]
+    boot_id: Mapped[str | None]
+    session_number: Mapped[int | None]
+    """Which leg it tells of, where that much could be read."""
 
 
 class CanaryCheck(Base):
@@ -191,3 +216,42 @@ class CanaryCheck(Base):
     seconds_to_effect: Mapped[float | None]
     """None: it had not taken effect when we gave up."""
     is_alarm: Mapped[bool]
+
+
+class PlatformCallPolicy(Base):
+    """What every tenant's calls may do unless its own policy says otherwise; one row, written by the operator."""
+
+    __tablename__ = "platform_call_policy"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """Always `platform`."""
+    calls_per_tenant: Mapped[int | None]
+    calls_per_seat: Mapped[int]
+    calls_per_second: Mapped[int]
+    countries: Mapped[list[Any]]
+    barred_prefixes: Mapped[list[Any]]
+    premium_prefixes: Mapped[list[Any]]
+    premium_allowed: Mapped[bool]
+    short_codes_allowed: Mapped[bool]
+    changed_at: Mapped[datetime]
+
+
+class TenantCallPolicy(Base):
+    """What one tenant's calls may do; None where the platform's policy counts."""
+
+    __tablename__ = "call_policy"
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    calls_per_tenant: Mapped[int | None]
+    calls_per_seat: Mapped[int | None]
+    calls_per_second: Mapped[int | None]
+    countries: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
+    barred_prefixes: Mapped[list[Any]]
+    """Barred besides the platform's."""
+    premium_allowed: Mapped[bool | None]
+    short_codes_allowed: Mapped[bool | None]
+    forwarding: Mapped[list[Any]]
+    """E.164 digits that calls from outside may be sent on to."""
+    cap_reached_on: Mapped[date | None]
+    """The local day for which the billing room has found the spend cap used up."""
+    changed_at: Mapped[datetime]

@@ -14,14 +14,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import audit, clock, jobs, logs
 from infra.kit.database import PLATFORM
+from switch.completeness import counting
+from switch.completeness.counting import SessionCount
+from switch.draining.return_state import state_when_heard
 from switch.models import Node
-from switch.nodes import LIVE_STATES
+from switch.node_states import NodeEvent, may
 
 EVACUATE_NODE = "provisioning.evacuate_node"
 """Woken when a node dies: its tenants move to their spares. It lives above this room."""
 
 WELCOME_NODE = "provisioning.welcome_node"
 """Woken when a dead node is back. It lives above this room."""
+
+RESCAN_GATEWAYS = "switch.rescan_gateways"
 
 log = logs.get(__name__)
 
@@ -41,12 +46,13 @@ class Sighting:
     """What a supervisor saw since its last report.
 
     `is_heard`: the node answered or sent a heartbeat. `is_silent`: it has not done so for too long. `version`: of
-    FreeSWITCH, None when it was not told.
+    FreeSWITCH, None when it was not told. `sessions`: how many its boot has begun, None while that is unknown.
     """
 
     is_heard: bool
     is_silent: bool
     version: str | None
+    sessions: SessionCount | None = None
 
 
 async def claim(session: AsyncSession, node_id: str, holder: str, *, lease_seconds: float) -> Lease | None:
@@ -78,23 +84,35 @@ async def release(session: AsyncSession, lease: Lease) -> None:
 async def report(session: AsyncSession, lease: Lease, sighting: Sighting, *, lease_seconds: float) -> str | None:
     """Renew the lease and write what was seen; returns the node's state now, or None when the lease is lost.
 
-    A joining or dead node that is heard becomes active; a live node that is silent for too long becomes dead. The
-    jobs that follow from it are woken in this transaction.
+    A joining or dead node that is heard becomes active, or goes on with its drain; a live node that is silent for too
+    long becomes dead. The jobs that follow from it are woken in this transaction.
     """
-    query = select(Node).where(_held(lease)).with_for_update().execution_options(populate_existing=True)
-    node = (await session.execute(query)).scalar_one_or_none()
+    node = await held_node(session, lease)
     if node is None:
         return None
     now = clock.now()
+    if sighting.sessions is not None:
+        await counting.observe(session, node.name, sighting.sessions, previous_at=node.heartbeat_at)
     node.supervised_until = now + timedelta(seconds=lease_seconds)
     if sighting.is_heard:
         node.heartbeat_at = now
         node.version = sighting.version or node.version
-    if sighting.is_heard and node.state in ("joining", "dead"):
-        await _change(session, node, "active", wake=WELCOME_NODE if node.state == "dead" else None)
-    elif sighting.is_silent and node.state in LIVE_STATES:
+    if sighting.is_heard and may(node.state, NodeEvent.HEARD):
+        state = await state_when_heard(session, node.node_id)
+        is_back = node.state == "dead"
+        await _change(session, node, state, wake=WELCOME_NODE if is_back else None)
+        if is_back:
+            # One that was only cut off still has the gateways of that time.
+            await jobs.defer(session, RESCAN_GATEWAYS, lock=RESCAN_GATEWAYS)
+    elif sighting.is_silent and may(node.state, NodeEvent.SILENT):
         await _change(session, node, "dead", wake=EVACUATE_NODE)
     return node.state
+
+
+async def held_node(session: AsyncSession, lease: Lease) -> Node | None:
+    """The node's row, locked until the transaction ends; None when the lease is lost."""
+    query = select(Node).where(_held(lease)).with_for_update().execution_options(populate_existing=True)
+    return (await session.execute(query)).scalar_one_or_none()
 
 
 def _held(lease: Lease) -> ColumnElement[bool]:

@@ -96,11 +96,15 @@ def configuration(
     api_url: str,
     spool_directory: Path,
     control_networks: Sequence[str] = (),
+    api_ca_file: Path | None = None,
+    sip_tls_port: int | None = None,
+    sip_tls_directory: Path | None = None,
 ) -> NodeConfiguration:
     """Everything `write_node_configuration` needs, secrets unsealed.
 
     `spool_directory` is absolute, on the node's machine; `control_networks` (CIDR) may command the node besides the
-    machine it runs on. Raises `InvalidInput` when a value cannot stand in a configuration.
+    machine it runs on; TLS as in `NodeConfiguration`. Raises `InvalidInput` when a
+    value cannot stand in a configuration.
     """
     try:
         return NodeConfiguration(
@@ -118,6 +122,9 @@ def configuration(
             spool_directory=spool_directory,
             gateways=tuple(gateways),
             control_networks=(*LOOPBACK_NETWORKS, *control_networks),
+            api_ca_file=api_ca_file,
+            sip_tls_port=sip_tls_port,
+            sip_tls_directory=sip_tls_directory,
         )
     except SettingRefused as refused:
         raise _as_input(refused) from refused

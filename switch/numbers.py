@@ -9,11 +9,14 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import shortnumberinfo
 
 HOME_REGION = "CN"
+REGION_OF_NONE = "001"
+"""Stands for numbers of no country: satellites, international freephone."""
 
 EMERGENCY_NUMBERS = frozenset({"110", "119", "120", "122"})
 """Police, fire, ambulance, traffic accidents (contract rule 7)."""
@@ -27,6 +30,10 @@ _DIGITS = re.compile(r"\+?[0-9]+", re.ASCII)
 _EXTENSION = re.compile(r"[1-9][0-9]{2,5}", re.ASCII)
 
 _SERVICE = "(?P<service>" + "|".join(sorted(EMERGENCY_NUMBERS)) + ")"
+_AREA_CODE = "(?:10|2[0-9]|[3-9][0-9]{2})"
+_SERVICE_WITH_AREA = re.compile(rf"86{_AREA_CODE}(?P<code>(?:1|9[56])[0-9]{{3,5}})", re.ASCII)
+"""A subscriber's number has seven or eight digits; what is shorter behind an area code is a service's."""
+
 _EMERGENCY_PLAIN = re.compile(rf"(?:(?:\+|00)860?|0)?{_SERVICE}")
 _EMERGENCY_WITH_AREA = re.compile(rf"(?:(?:\+|00)86)?0?(?P<area>10|2[0-9]|[3-9][0-9]{{2}}){_SERVICE}", re.ASCII)
 
@@ -36,6 +43,19 @@ class E164:
     """A public number: country code and national number, digits only, without the plus sign."""
 
     digits: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nature:
+    """What the numbering plans say of a public number.
+
+    `region`: ISO 3166, `001` for what belongs to no country (satellites), None where nobody knows. `service_code`: the
+    short code inside it where it is one behind an area code (010 95588 reaches 95588).
+    """
+
+    region: str | None
+    is_premium: bool
+    service_code: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +142,26 @@ def normalise(dialled: str, region: str = HOME_REGION) -> Destination:
     if not digits.startswith(("+", "0")) and shortnumberinfo.is_valid_short_number_for_region(parsed, region):
         return ShortCode(digits)
     return NotDiallable("no such number exists; dial it with area code, or with + and country code")
+
+
+@lru_cache(maxsize=4_096)
+def nature(digits: str) -> Nature:
+    """Where a public number (`E164.digits`) belongs and what it is by the numbering plan."""
+    try:
+        parsed = phonenumbers.parse("+" + digits)
+    except phonenumbers.NumberParseException:
+        return Nature(None, is_premium=False, service_code=None)
+    behind_area = _SERVICE_WITH_AREA.fullmatch(digits)
+    return Nature(
+        phonenumbers.region_code_for_number(parsed),
+        is_premium=phonenumbers.number_type(parsed) == phonenumbers.PhoneNumberType.PREMIUM_RATE,
+        service_code=behind_area["code"] if behind_area is not None else None,
+    )
+
+
+def is_region(code: str) -> bool:
+    """Whether a code names a country of the numbering plans (ISO 3166), or `001`: those that belong to none."""
+    return code in phonenumbers.SUPPORTED_REGIONS or code == REGION_OF_NONE
 
 
 def is_extension(text: str) -> bool:

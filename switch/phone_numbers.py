@@ -13,14 +13,14 @@ from switch.models import PhoneNumber
 from switch.numbers import E164, is_extension, normalise
 
 
-def as_number(text: str) -> str:
-    """The E.164 digits (no plus sign) of a number in any usual spelling; raises `InvalidInput`."""
+def as_number(text: str, *, field: str = "number") -> str:
+    """The E.164 digits (no plus sign) of a number in any usual spelling; raises `InvalidInput` naming `field`."""
     destination = normalise(text)
     if isinstance(destination, E164):
         return destination.digits
     raise InvalidInput(
         f"{text[:40]!r} is not a public phone number; write it with country code, such as +862150001234.",
-        field="number",
+        field=field,
     )
 
 

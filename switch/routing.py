@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from enum import StrEnum
 
 from switch import numbers
-from switch.admission import Attempt, Reason, Refused, SeatView, TenantView, admit
+from switch.admission import (
+    Attempt,
+    Limit,
+    Reason,
+    Refused,
+    SeatView,
+    TenantView,
+    admit,
+    admit_destination,
+    admit_relay,
+    admit_tenant,
+    limits,
+)
 from switch.numbers import E164, Destination, EmergencyNumber, NotDiallable
 
 EMERGENCY_CONTEXT = "emergency"
@@ -24,6 +37,8 @@ class Origin(StrEnum):
 
     SEAT = "seat"
     GATEWAY = "gateway"
+    SENT_ON = "sent_on"
+    """The outside party of a call that a seat had: the seat sends it somewhere else (a transfer or a redirection)."""
 
 
 class Direction(StrEnum):
@@ -39,19 +54,23 @@ class Direction(StrEnum):
 class Call:
     """A call that wants to go somewhere.
 
-    `dialled` and `caller` are what the other side sent, unchecked. `extension` is the authenticated account
-    of a call from a seat; `gateway` the name of the carrier a call came in by, where it is known. `gateways`:
-    names of the node's gateways, the preferred one first.
+    `dialled` and `caller` are what the other side sent, unchecked. `on`: the local day. `extension` is the
+    authenticated account of a call from a seat; `gateway` the name of the carrier a call came in by, where it is
+    known. `gateways`: names of the node's gateways, the preferred one first. `seat_id` and `ran`: of a call that is
+    sent on the seat that had it and how it ran until now.
     """
 
     origin: Origin
     node: str
     context: str
     dialled: str
+    on: date
     caller: str = ""
     extension: str | None = None
     gateway: str | None = None
     gateways: tuple[str, ...] = ()
+    seat_id: str | None = None
+    ran: Direction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +96,14 @@ class EmergencyRoute:
 
 @dataclass(frozen=True, slots=True)
 class SeatRoute:
-    """From one seat of a tenant to another."""
+    """From one seat of a tenant to another; `direction` is another than internal for a party from outside that is
+    sent on.
+    """
 
     party: Party
     callee: SeatView
+    direction: Direction = Direction.INTERNAL
+    limits: tuple[Limit, ...] = ()
 
     @property
     def extension(self) -> str:
@@ -96,6 +119,9 @@ class GatewayRoute:
     gateway: str
     number: str
     caller_number: str
+    limits: tuple[Limit, ...] = ()
+    may_relay: bool = False
+    """Whether a party from outside may be joined with this call later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +135,7 @@ class InboundRoute:
     number: str
     caller: str
     gateway: str | None
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,26 +156,24 @@ def route(call: Call, tenant: TenantView | None) -> Route:
     """Decide where a call goes.
 
     `tenant`: of a call from a seat the caller's (with the seat under `numbers.plain_digits(call.dialled)`,
-    where there is one), of a call from a gateway the one whose number was dialled; None when there is none.
-    From a seat an emergency number always passes, also from a suspended tenant and a closed seat; from a
-    gateway it never does, since that would be relaying.
+    where there is one), of a call that is sent on the one that had it, of a call from a gateway the one whose number
+    was dialled; None when there is none. From a seat an emergency number always passes, also from a suspended tenant
+    and a closed seat, and where a seat sends a call on; from a gateway it never does, since that would be relaying.
     """
     if call.origin is Origin.GATEWAY:
         return _from_gateway(call, tenant)
-    return _from_seat(call, tenant)
+    return _sent_on(call, tenant) if call.origin is Origin.SENT_ON else _from_seat(call, tenant)
 
 
 def _from_seat(call: Call, tenant: TenantView | None) -> Route:
     destination = numbers.normalise(call.dialled)
     if isinstance(destination, EmergencyNumber):
-        return _emergency(call, tenant, destination)
-    shown = numbers.plain_digits(call.dialled) or ""
+        party = _party(tenant, call.extension) if tenant is not None else None
+        return _emergency(call, tenant, destination, party)
     if tenant is None:
-        return RefusedRoute(None, Reason.UNKNOWN_SEAT, Direction.OUTBOUND, shown)
+        return RefusedRoute(None, Reason.UNKNOWN_SEAT, Direction.OUTBOUND, numbers.plain_digits(call.dialled) or "")
     party = _party(tenant, call.extension)
-    is_internal = numbers.is_extension(shown) and (shown in tenant.seats or isinstance(destination, NotDiallable))
-    if isinstance(destination, E164) and not is_internal:
-        shown = destination.digits
+    shown, is_internal = _meant(call, tenant, destination)
     direction = Direction.INTERNAL if is_internal else Direction.OUTBOUND
     outcome = _refusal(call, tenant)
     if outcome is None:
@@ -164,26 +189,74 @@ def _refusal(call: Call, tenant: TenantView) -> Reason | None:
     return Reason.TENANT_SUSPENDED if call.context == EMERGENCY_CONTEXT else None
 
 
+def _sent_on(call: Call, tenant: TenantView | None) -> Route:
+    """A seat sends its outside party on: to a colleague, to an emergency service, or to a number that the tenant
+    forwards to. Anything else would be relaying (clause C18), whoever called whom.
+    """
+    destination = numbers.normalise(call.dialled)
+    direction = call.ran or Direction.INBOUND
+    if tenant is None:
+        return RefusedRoute(None, Reason.UNKNOWN_SEAT, direction, numbers.plain_digits(call.dialled) or "")
+    party = Party(tenant.tenant_id, tenant.domain, SeatView("", call.seat_id, is_open=True) if call.seat_id else None)
+    if isinstance(destination, EmergencyNumber):
+        return _emergency(call, tenant, destination, party)
+    shown, is_internal = _meant(call, tenant, destination)
+    if call.ran not in (Direction.INBOUND, Direction.OUTBOUND):
+        outcome: Route | Reason = Reason.RELAYING_NOT_ALLOWED
+    elif is_internal:
+        outcome = _to_seat(call, tenant, party, shown)
+    else:
+        outcome = _refused_at_all(call, tenant) or _out(call, tenant, party, destination)
+    return outcome if not isinstance(outcome, Reason) else RefusedRoute(party, outcome, direction, shown)
+
+
+def _refused_at_all(call: Call, tenant: TenantView) -> Reason | None:
+    decision = admit_tenant(call.node, tenant)
+    return decision.reason if isinstance(decision, Refused) else None
+
+
+def _meant(call: Call, tenant: TenantView, destination: Destination) -> tuple[str, bool]:
+    """What the records show as dialled, and whether it is an extension of the tenant."""
+    shown = numbers.plain_digits(call.dialled) or ""
+    is_internal = numbers.is_extension(shown) and (shown in tenant.seats or isinstance(destination, NotDiallable))
+    return (destination.digits if isinstance(destination, E164) and not is_internal else shown), is_internal
+
+
 def _to_seat(call: Call, tenant: TenantView, party: Party, extension: str) -> SeatRoute | Reason:
     callee = tenant.seats.get(extension)
     if callee is None:
         return Reason.UNKNOWN_NUMBER
     decision = admit(Attempt(call.node, extension), tenant)
-    return decision.reason if isinstance(decision, Refused) else SeatRoute(party, callee)
+    if isinstance(decision, Refused):
+        return decision.reason
+    counted = limits(tenant.policy, (*_seats_of(call), extension))
+    return SeatRoute(party, callee, call.ran or Direction.INTERNAL, counted)
 
 
 def _out(call: Call, tenant: TenantView, party: Party, destination: Destination) -> GatewayRoute | Reason:
-    if isinstance(destination, NotDiallable):
+    if isinstance(destination, NotDiallable | EmergencyNumber):
         return Reason.DESTINATION_INVALID
+    may_leave = admit_relay if call.origin is Origin.SENT_ON else admit_destination
+    reason = may_leave(destination, tenant.policy, on=call.on)
+    if reason is not None:
+        return reason
     if tenant.caller_number is None or tenant.caller_number not in tenant.numbers:
         return Reason.NUMBER_NOT_YOURS
     if not call.gateways:
         return Reason.NO_GATEWAY
-    return GatewayRoute(party, call.gateways[0], destination.digits, tenant.caller_number)
+    counted = limits(tenant.policy, _seats_of(call))
+    may_relay = admit_relay(destination, tenant.policy, on=call.on) is None
+    return GatewayRoute(party, call.gateways[0], destination.digits, tenant.caller_number, counted, may_relay)
 
 
-def _emergency(call: Call, tenant: TenantView | None, number: EmergencyNumber) -> EmergencyRoute | RefusedRoute:
-    party = _party(tenant, call.extension) if tenant is not None else None
+def _seats_of(call: Call) -> tuple[str, ...]:
+    """The seat that a call keeps busy besides the one it rings at."""
+    return (call.extension,) if call.extension else ()
+
+
+def _emergency(
+    call: Call, tenant: TenantView | None, number: EmergencyNumber, party: Party | None
+) -> EmergencyRoute | RefusedRoute:
     if not call.gateways:
         return RefusedRoute(party, Reason.NO_GATEWAY, Direction.EMERGENCY, number.digits)
     return EmergencyRoute(party, number, call.gateways, tenant.caller_number if tenant is not None else None)
@@ -205,7 +278,8 @@ def _from_gateway(call: Call, tenant: TenantView | None) -> InboundRoute | Refus
     decision = admit(Attempt(call.node, extension), tenant)
     if isinstance(decision, Refused):
         return refused(decision.reason, party)
-    return InboundRoute(party, tenant.seats[extension], destination.digits, call.caller, call.gateway)
+    counted = limits(tenant.policy, (extension,))
+    return InboundRoute(party, tenant.seats[extension], destination.digits, call.caller, call.gateway, counted)
 
 
 def _party(tenant: TenantView, extension: str | None) -> Party:

@@ -7,6 +7,8 @@ from datetime import datetime
 import msgspec
 
 from infra.kit.http import Body, View
+from switch.draining.models import NodeDrain
+from switch.draining.schemas import DrainView, drain_view
 from switch.models import CanaryCheck, Gateway, Node, PhoneNumber
 from switch.nodes import DEFAULT_CAPACITY_SEATS, NodeDetails
 
@@ -59,6 +61,7 @@ class NodeView(View):
     supervisor: str | None
     supervised_until: datetime | None
     created_at: datetime
+    drain: DrainView | None
 
 
 class NewGateway(Body):
@@ -124,8 +127,8 @@ class CanaryCheckView(View):
     is_alarm: bool
 
 
-def node_view(node: Node) -> NodeView:
-    """A node as the API shows it."""
+def node_view(node: Node, drain: NodeDrain | None = None) -> NodeView:
+    """A node as the API shows it, with its latest drain."""
     return NodeView(
         node_id=node.node_id,
         name=node.name,
@@ -144,6 +147,7 @@ def node_view(node: Node) -> NodeView:
         supervisor=node.supervisor,
         supervised_until=node.supervised_until,
         created_at=node.created_at,
+        drain=drain_view(drain) if drain is not None else None,
     )
 
 

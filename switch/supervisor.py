@@ -26,13 +26,20 @@ from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
 from switch import node_lease
 from switch.commands import read_status
+from switch.completeness import watching
+from switch.completeness.counting import SessionCount
+from switch.completeness.watching import CHANNEL_EVENTS, LegWatch
+from switch.draining import attendant
 from switch.esl.client import EslConnection
 from switch.esl.errors import EslError
 from switch.esl.frames import Event
 from switch.esl.link import HEARTBEAT, Backoff, EslLink, LinkSettings
+from switch.live import watcher
+from switch.live.watcher import LiveWatch
 from switch.models import Node
 from switch.node_lease import Lease, Sighting
 from switch.nodes import MAX_NODES
+from switch.relay_guard import CHANNEL_BRIDGE, RelayGuard
 
 MAX_PROBE_INTERVAL_SECONDS = 5.0
 MAX_REFRESH_INTERVAL_SECONDS = 2.0
@@ -101,6 +108,12 @@ class NodeSupervisor:
         self._news = asyncio.Event()
         self._is_heard = False
         self._version: str | None = None
+        self._is_held_back = False
+        self._live = LiveWatch(database, name, answer_timeout_seconds=pace.answer_timeout_seconds)
+        self._guard = RelayGuard(name, pace.answer_timeout_seconds)
+        self._legs = LegWatch(name, pace.answer_timeout_seconds)
+        self._sessions: SessionCount | None = None
+        self._linked: EslLink | None = None
 
     async def run(self) -> None:
         """Hold the node's lease and watch the node, until cancelled; wait while another process holds it."""
@@ -121,19 +134,37 @@ class NodeSupervisor:
         log.info("supervisor.started", node=self.name, fencing=lease.fencing)
         link = self._link()
         linking = asyncio.create_task(link.run(), name=f"link {self.name}")
+        tasks = [linking, *self._beside(lease, link)]
         try:
-            await self._watch(lease, link, linking)
+            await self._watch(lease, link, tasks)
         finally:
-            linking.cancel()
-            await asyncio.wait([linking])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             await self._release(lease)
             log.info("supervisor.ended", node=self.name, fencing=lease.fencing)
+
+    def _beside(self, lease: Lease, link: EslLink) -> list[asyncio.Task[None]]:
+        """What else is done for the node while the lease lasts."""
+        draining = attendant.attend(
+            self._database,
+            lease,
+            link,
+            answer_timeout_seconds=self._pace.answer_timeout_seconds,
+            look_interval_seconds=self._pace.probe_interval_seconds,
+            tell=self._note_drain,
+        )
+        return [
+            asyncio.create_task(draining, name=f"drain {self.name}"),
+            asyncio.create_task(self._live.run(lease, link), name=f"live view {self.name}"),
+        ]
 
     def _link(self) -> EslLink:
         settings = LinkSettings(
             self.address.host,
             self.address.port,
             self._seal.open(self.address.sealed_password),
+            events=(CHANNEL_BRIDGE, *CHANNEL_EVENTS, *watcher.EVENTS),
             connect_timeout_seconds=self._pace.answer_timeout_seconds,
             resynchronisation_timeout_seconds=self._pace.answer_timeout_seconds,
             silence_limit_seconds=SILENCE_LIMIT_SECONDS,
@@ -141,33 +172,54 @@ class NodeSupervisor:
                 first_seconds=self._pace.first_reconnect_seconds, longest_seconds=LONGEST_RECONNECT_SECONDS
             ),
         )
-        return EslLink(settings, on_connected=self._ask_status, on_event=self._note_event)
+        self._linked = EslLink(settings, on_connected=self._resynchronise, on_event=self._note_event)
+        return self._linked
+
+    async def _resynchronise(self, connection: EslConnection) -> None:
+        self._live.connected()
+        await self._legs.begin(connection)
+        await self._ask_status(connection)
+        await self._guard.look_at_all(connection)
 
     async def _ask_status(self, connection: EslConnection) -> None:
-        """Put one question to the node; any answer is a sign of life, `not ready` is none."""
+        """Put one question to the node; any answer is a sign of life, `not ready` is none.
+
+        A node that was paused for its drain calls itself not ready.
+        """
         answer = await connection.api("status", timeout_seconds=self._pace.answer_timeout_seconds)
         status = read_status(answer)
-        if status is not None and status.is_ready:
+        if status is not None and (status.is_ready or self._is_held_back):
             self._version = status.version
+            if status.sessions_since_startup is not None:
+                self._sessions = self._legs.count(connection, status.sessions_since_startup)
             self._hear()
 
     async def _note_event(self, event: Event) -> None:
+        self._live.note(event)
         if event.name == HEARTBEAT:
             self._hear()
+        elif event.name == CHANNEL_BRIDGE and self._linked is not None:
+            await self._guard.look_at(event, self._linked.connection)
+        elif event.name in CHANNEL_EVENTS:
+            self._legs.note(event)
+
+    def _note_drain(self, is_held_back: bool) -> None:
+        self._is_held_back = is_held_back
 
     def _hear(self) -> None:
         self._is_heard = True
         self._news.set()
 
-    async def _watch(self, lease: Lease, link: EslLink, linking: asyncio.Task[None]) -> None:
+    async def _watch(self, lease: Lease, link: EslLink, tasks: list[asyncio.Task[None]]) -> None:
         """Ask, report, rest; returns when the lease is lost."""
         silent_seconds = 0.0
         longest_round_seconds = self._pace.probe_interval_seconds + self._pace.answer_timeout_seconds
         looked_at = time.monotonic()
         reported_at = looked_at
         while True:
-            if linking.done():
-                linking.result()  # a link ends only by a defect, which must not look like a dead node
+            for task in tasks:
+                if task.done():
+                    task.result()  # such a task ends only by a defect, which must not look like a dead node
             await self._probe(link)
             now = time.monotonic()
             heard, self._is_heard = self._is_heard, False
@@ -176,7 +228,10 @@ class NodeSupervisor:
             silent_seconds = 0.0 if heard else silent_seconds + min(now - looked_at, longest_round_seconds)
             looked_at = now
             sighting = Sighting(
-                is_heard=heard, is_silent=silent_seconds > self._pace.dead_after_seconds, version=self._version
+                is_heard=heard,
+                is_silent=silent_seconds > self._pace.dead_after_seconds,
+                version=self._version,
+                sessions=self._sessions,
             )
             try:
                 async with self._database.transaction(Scope.platform()) as session:
@@ -185,12 +240,27 @@ class NodeSupervisor:
                     log.warning("supervisor.lease_lost", node=self.name, fencing=lease.fencing)
                     return
                 reported_at = now
+                if state == "dead":
+                    self._live.died()
+                await self._write_legs()
             except (Refusal, SQLAlchemyError, OSError) as error:
                 self._is_heard = self._is_heard or heard
                 log.warning("supervisor.report_failed", node=self.name, reason=type(error).__name__)
                 if now - reported_at > self._pace.lease_seconds:
                     raise
             await self._rest()
+
+    async def _write_legs(self) -> None:
+        """Keep what was seen of the node's legs; what cannot be written now is written next time."""
+        news = self._legs.take()
+        if news is None:
+            return
+        try:
+            async with self._database.transaction(Scope.platform()) as session:
+                await watching.write(session, news)
+        except (Refusal, SQLAlchemyError, OSError):
+            self._legs.give_back(news)
+            raise
 
     async def _probe(self, link: EslLink) -> None:
         try:

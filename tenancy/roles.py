@@ -11,7 +11,8 @@ _TENANT_READS = frozenset(
     {
         "tenants:read", "contracts:read", "seat_orders:read", "seats:read", "calls:read", "invoices:read",
         "payments:read", "charges:read", "rate_decks:read", "audit:read", "quotes:make", "numbers:read",
-        "canary_checks:read",
+        "canary_checks:read", "billing_contacts:read", "reminders:read", "faults:read", "maintenance:read",
+        "call_policy:read", "live:read",
     }
 )  # fmt: skip
 
@@ -20,14 +21,27 @@ _PERMISSIONS: dict[Role, frozenset[str]] = {
     | {
         "tenants:write", "clients:write", "contracts:write", "seat_orders:write", "seat_orders:waive_notice",
         "seats:write", "rate_decks:write", "nodes:read", "nodes:write", "numbers:write", "gateways:write",
-        "set_aside_records:read", "set_aside_records:write", "invoice_runs:preview", "bank_statements:read",
+        "set_aside_records:read", "set_aside_records:write", "invoice_runs:preview", "re_ratings:read",
+        "write_offs:read", "bank_statements:read",
+        "ledger:read", "payment_promises:read", "faults:report", "faults:decide", "maintenance:write",
+        "tax_particulars:write", "fapiao:export", "consents:request", "consents:decide",
+        "stripe_events:read", "call_policy:write", "platform_call_policy:read", "platform_call_policy:write",
+        "live:hang_up", "completeness:read", "completeness:sign_off",
     },
     "finance": _TENANT_READS
     | {
         "contracts:write", "rate_decks:write", "invoices:write", "payments:write", "charges:write",
-        "refunds:write", "invoice_runs:preview", "set_aside_records:read", "bank_statements:read",
+        "refunds:write", "invoice_runs:preview", "invoice_runs:release", "re_ratings:read", "re_ratings:write",
+        "write_offs:read", "write_offs:write", "set_aside_records:read", "bank_statements:read",
+        "ledger:read", "payment_promises:read", "payment_promises:write", "billing_contacts:write",
+        "faults:report", "faults:decide", "tax_particulars:write", "fapiao:export", "fapiao:write",
+        "checkouts:write", "stripe_events:read", "stripe_events:write", "completeness:read", "completeness:sign_off",
     },
-    "tenant_admin": _TENANT_READS | {"seat_orders:write", "seats:write", "clients:write"},
+    "tenant_admin": _TENANT_READS
+    | {
+        "seat_orders:write", "seats:write", "clients:write", "billing_contacts:write", "faults:report",
+        "tax_particulars:write", "consents:request", "checkouts:write", "call_policy:write", "live:hang_up",
+    },
     "tenant_viewer": _TENANT_READS,
 }  # fmt: skip
 

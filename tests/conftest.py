@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
+import dataclasses
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import httpx
-import psycopg
 import pytest
-from sqlalchemy.engine import make_url
+from litestar import Litestar
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -20,6 +19,7 @@ from infra.kit.database import Database, Scope, blocking_engine
 from infra.kit.embedded_postgres import EmbeddedPostgres
 from infra.kit.settings import Settings, load
 from tests.api import Api
+from tests.databases import Databases
 
 TEMPLATE = "seatline_template"
 LIVE_TESTS = "tests/live/"
@@ -39,11 +39,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return Scheduling(config, log) if config.getoption("dist", default=None) == "load" else None
 
 
-def _admin(url: str) -> psycopg.Connection[tuple[object, ...]]:
-    parts = make_url(url).set(drivername="postgresql", database="postgres")
-    return psycopg.connect(parts.render_as_string(hide_password=False), autocommit=True)
-
-
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """A throw-away PostgreSQL of this test process, its template database migrated up from nothing."""
@@ -55,15 +50,18 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def databases(postgres_url: str) -> Databases:
+    """The databases of this test process."""
+    return Databases(postgres_url)
+
+
 @pytest.fixture
-def database_url(postgres_url: str) -> Generator[str]:
-    """A fresh database with the whole schema, for one test."""
-    name = f"test_{uuid.uuid4().hex}"
-    with _admin(postgres_url) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"'.encode())
-    yield make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
-    with _admin(postgres_url) as connection:
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+def database_url(databases: Databases) -> Generator[str]:
+    """A database with the whole schema and no rows, for one test."""
+    url = databases.take()
+    yield url
+    databases.give_back(url)
 
 
 @pytest.fixture
@@ -93,10 +91,27 @@ def present() -> Generator[None]:
     clock.set_offset_seconds(0)
 
 
+_ROUTED: dict[int, tuple[asgi.Parts, Litestar]] = {}
+"""The routes, made once for each limit of a body: making them takes longer than most tests."""
+
+
+def _routed(parts: asgi.Parts) -> Litestar:
+    """The routes over the parts of this test."""
+    limit = parts.settings.body_limit_bytes
+    if limit not in _ROUTED:
+        own = dataclasses.replace(parts)
+        _ROUTED[limit] = own, asgi.routed(own)
+    shared, application = _ROUTED[limit]
+    for part in dataclasses.fields(parts):
+        setattr(shared, part.name, getattr(parts, part.name))
+    return application
+
+
 @pytest.fixture
 async def api(database: Database, settings: Settings) -> AsyncGenerator[Api]:
     """The whole application over the fresh database, called through HTTP semantics."""
-    application = asgi.build(settings, database)
+    parts = asgi.Parts.over(settings, database)
+    application = asgi.around(_routed(parts), parts)
     transport = httpx.ASGITransport(app=application, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://seatline.test") as http:
         yield Api(http, database, settings)

@@ -151,7 +151,13 @@ class World:
         assert not failed, f"at {clock.now().astimezone(clock.LOCAL_ZONE)} these jobs failed: {failed}"
 
     async def signs(
-        self, *, opens: str, seats: int, preset: str = "hosted", terms: dict[str, Any] | None = None
+        self,
+        *,
+        opens: str,
+        seats: int,
+        preset: str = "hosted",
+        terms: dict[str, Any] | None = None,
+        ends: str | None = None,
     ) -> Customer:
         """A new tenant signs a contract and orders the seats that open with it; nothing is paid."""
         number = next(_numbers)
@@ -159,6 +165,8 @@ class World:
         tenant = await self.operator.does("/v1/tenants", {"name": f"安心保险 {number}", "sip_domain": domain})
         tenant_id = str(tenant["tenant_id"])
         lease = {"tenant_id": tenant_id, "title": "座席租赁合同", "preset": preset, "opens_on": opens}
+        if ends is not None:
+            lease["ends_on"] = ends
         contract = await self.operator.does("/v1/contracts", lease | {"terms": terms or {}})
         shown = {"tenant_id": tenant_id, "number": f"+8621{60000000 + number}", "is_caller_number": True}
         await self.operator.does("/v1/phone-numbers", shown)
@@ -336,10 +344,10 @@ class SeatOf:
         }
         document = await self.customer.world.node_asks(await self.node(), "dialplan", form)
         actions = [(each.get("application"), each.get("data") or "") for each in document.iter("action")]
-        for application, data in actions:
-            if application == "set" and data.startswith("seatline_refusal="):
-                return Refused(data.partition("=")[2])
-        return Answered(next(data for application, data in actions if application == "bridge"))
+        bridged = next((data for application, data in actions if application == "bridge"), None)
+        if bridged is not None:
+            return Answered(bridged)
+        return Refused(next(data.partition("=")[2] for _, data in actions if data.startswith("seatline_refusal=")))
 
     async def record(self, dialled: str, *, milliseconds: int, began: str | None = None) -> dict[str, Any]:
         """The record of the carrier's leg of a call that the switch puts through now; it just ended, or `began`

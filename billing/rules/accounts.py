@@ -116,6 +116,17 @@ def money_received(source_id: str, amount: Decimal, channel: str) -> tuple[Posti
     return balanced([Posting("cash", amount, source_id, channel), Posting("credit", -amount, source_id)])
 
 
+def settled(source_id: str, *, fee: Decimal, exchange: Decimal, channel: str) -> tuple[Posting, ...]:
+    """What the channel has kept of its money, and what the exchange has cost (negative: brought), come off its cash."""
+    return balanced(
+        [
+            Posting("fees", fee, source_id, channel),
+            Posting("exchange", exchange, source_id, channel),
+            Posting("cash", -fee - exchange, source_id, channel),
+        ]
+    )
+
+
 def credit_used(source_id: str, invoice_id: str, amount: Decimal) -> tuple[Posting, ...]:
     """A part of a source's credit pays a part of an invoice (rule 8)."""
     return balanced([Posting("credit", amount, source_id), Posting("receivable", -amount, invoice_id)])

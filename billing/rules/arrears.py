@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from fractions import Fraction
 
@@ -24,22 +24,32 @@ _CHARGE_CLAUSES = {
 }
 
 
-def add(collector: LineCollector, terms: Terms, book: Book, month: Month) -> tuple[FaultCredit, ...]:
+def add(
+    collector: LineCollector, terms_of: Callable[[Month], Terms], book: Book, month: Month
+) -> tuple[FaultCredit, ...]:
     """Everything in arrears for `month`: usage and one-off charges up to its end, credits and returned deposits.
 
-    Returns the fault credits it has added, those of the book's `late_fault_months` first.
+    A month's credits follow the terms of that month, `terms_of(month)`. Returns the fault credits it has added, those
+    of the book's `late_fault_months` first.
     """
-    _add_return_credits(collector, terms, book, month)
+    _add_return_credits(collector, terms_of(month), book, month)
     _add_deposit_returns(collector, deposits_to_return(book.holdings, month), "C4, rule 6")
     earlier = sorted(set(book.late_fault_months) - {month})
-    faults = tuple(credit for each in (*earlier, month) for credit in fault_credits(terms, book, each))
-    _add_fault_credits(collector, terms, faults)
+    faults = tuple(credit for each in (*earlier, month) for credit in fault_credits(terms_of(each), book, each))
+    _add_fault_credits(collector, terms_of(month), faults)
     for kind in ("calls", "data"):
-        records = [usage for usage in book.usage if usage.kind == kind and usage.on <= month.last]
+        due = [usage for usage in book.usage if usage.kind == kind and usage.on <= month.last]
+        records = [usage for usage in due if usage.re_rating is None]
         if records:
             total = sum((Fraction(usage.amount) for usage in records), Fraction(0))
             formula = f"sum of {sum(usage.records for usage in records)} rated amounts"
             collector.add(kind, None, Basis("C3, rule 3", formula, total, (("month", str(month)),)))
+        for usage in due:
+            if usage.re_rating is not None:
+                name, of_month = usage.re_rating
+                formula = f"{usage.records} calls of {of_month} priced anew"
+                inputs = (("month", of_month), ("re-rating", name))
+                collector.add(kind, None, Basis("C3, rule 3", formula, Fraction(usage.amount), inputs))
     for charge in sorted(book.charges, key=lambda each: (each.on, each.kind, each.amount)):
         if charge.on <= month.last:
             formula = f"{charge.kind} of {charge.on.isoformat()}"
@@ -118,6 +128,8 @@ def _add_fault_credits(collector: LineCollector, terms: Terms, faults: Iterable[
             ("fault days", str(days)),
             ("longest fault time", str(max(credit.fault_time for credit in credits_))),
         )
+        if names := dict.fromkeys(name for credit in credits_ for name in credit.fault_ids):
+            inputs = (*inputs, ("faults", ", ".join(names)))
         basis = Basis("C11, rule 9", f"{len(credits_)} × {each}", -amount * len(credits_), inputs)
         collector.add("fault_credit", item, basis, quantity=len(credits_), unit_price=price)
 

@@ -114,23 +114,29 @@ class OneOffCharge:
 class Usage:
     """Rated calls or data of one local month or day, four decimals, CNY including tax (C3).
 
-    `records`: how many rated records `amount` is the sum of.
+    `records`: how many rated records `amount` is the sum of. `re_rating` names the re-rating and the month whose calls
+    it has priced anew, where `amount` is the difference that came of it.
     """
 
     on: date
     kind: Literal["calls", "data"]
     amount: Decimal
     records: int = 1
+    re_rating: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault as reported. `numbers` None means every holding of the item."""
+    """A fault as reported. `numbers` None means every holding of the item.
+
+    `fault_id` is its name where it is stored, so that a credit can tell what it is for.
+    """
 
     span: Span
     cause: Cause
     item: Item = "seat"
     numbers: frozenset[int] | None = None
+    fault_id: str | None = None
 
     def touches(self, holding: Holding) -> bool:
         """Whether this holding is one of those at fault."""

@@ -25,5 +25,12 @@ def returned_in(holdings: Iterable[Holding], month: Month) -> tuple[Holding, ...
 
 
 def deposits_to_return(holdings: Iterable[Holding], month: Month) -> tuple[Holding, ...]:
-    """The holdings returned in this month for which a deposit was paid (rule 6)."""
-    return tuple(holding for holding in returned_in(holdings, month) if holding.deposit)
+    """The holdings returned by the end of this month whose deposit is still held (rule 6).
+
+    One of an earlier month is among them when its deposit was paid after that month's invoice.
+    """
+    return tuple(
+        holding
+        for holding in holdings
+        if holding.deposit and holding.returned and holding.closed_on is not None and holding.closed_on <= month.last
+    )

@@ -5,20 +5,27 @@ Every event carries its `place` in the document, so that a refusal can name it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 
 from billing.rules.book import Fault, Item, OneOffCharge, Span, Usage
+from billing.rules.contract_versions import in_force
 from billing.rules.terms import Terms
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """The terms and the first day of a lease."""
+    """The terms and the first day of a lease; `later_terms` are those that hold from a day on (C15)."""
 
     terms: Terms
     opens_on: date
+    later_terms: Mapping[date, Terms] = field(default_factory=dict[date, Terms])
+
+    def terms_on(self, day: date) -> Terms:
+        """The terms that hold on a day."""
+        return in_force(self.later_terms, day) or self.terms
 
 
 @dataclass(frozen=True, slots=True)

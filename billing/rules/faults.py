@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -20,7 +20,8 @@ _MICROSECOND = timedelta(microseconds=1)
 class FaultCredit:
     """What one holding gets back for one month: `amount` is exact and positive, `days` started days of fault.
 
-    `cut_to_charged` tells that the credit was limited by what had been charged or by a return credit.
+    `cut_to_charged` tells that the credit was limited by what had been charged or by a return credit. `fault_ids`
+    name the faults behind it, as far as they are stored.
     """
 
     holding: Holding
@@ -31,6 +32,7 @@ class FaultCredit:
     unit_price: Decimal
     amount: Fraction
     cut_to_charged: bool
+    fault_ids: tuple[str, ...] = ()
 
 
 def counts(terms: Terms, fault: Fault) -> bool:
@@ -43,16 +45,20 @@ def counts(terms: Terms, fault: Fault) -> bool:
 def fault_credits(terms: Terms, book: Book, month: Month) -> tuple[FaultCredit, ...]:
     """The fault credits of every holding for one month, holdings without one left out."""
     within = _month_span(month)
-    counted = [fault for fault in book.faults if counts(terms, fault) and _overlap(fault.span, within)]
+    counted = [fault for fault in book.faults if counts(terms, fault) and overlap(fault.span, within)]
     if not counted:
         return ()
     excused = united([*book.maintenance, *book.suspensions])
     times: dict[object, timedelta] = {}
     found: list[FaultCredit] = []
     for holding in book.holdings:
-        open_span = _open_span(holding, month)
-        touching = tuple(index for index, fault in enumerate(counted) if fault.touches(holding))
-        if open_span is None or not touching:
+        open_span = open_within(holding, within)
+        if open_span is None:
+            continue
+        touching = tuple(
+            index for index, fault in enumerate(counted) if fault.touches(holding) and overlap(fault.span, open_span)
+        )
+        if not touching:
             continue
         # Seats of one tenant mostly share their opening day and their faults, so the time is worked out once.
         known = (open_span, touching)
@@ -60,21 +66,31 @@ def fault_credits(terms: Terms, book: Book, month: Month) -> tuple[FaultCredit, 
             times[known] = fault_time([counted[index].span for index in touching], open_span, excused)
         credit = _credit(terms, holding, month, times[known])
         if credit is not None:
-            found.append(credit)
+            names = tuple(name for index in touching if (name := counted[index].fault_id) is not None)
+            found.append(replace(credit, fault_ids=names))
     return tuple(found)
 
 
 def fault_time(faults: Iterable[Span], within: Span, excused: Sequence[Span]) -> timedelta:
     """How long the union of the faults lasted within a span, without the excused times (sorted, disjoint)."""
-    clipped = [part for fault in faults if (part := _overlap(fault, within)) is not None]
+    clipped = [part for fault in faults if (part := overlap(fault, within)) is not None]
     total = timedelta(0)
     for fault in united(clipped):
         total += fault.ends - fault.begins
         for time in excused:
-            part = _overlap(fault, time)
+            part = overlap(fault, time)
             if part is not None:
                 total -= part.ends - part.begins
     return total
+
+
+def open_within(holding: Holding, within: Span) -> Span | None:
+    """The part of a span in which a holding was open, from the beginning of a day to the end of one (C13)."""
+    if holding.opened_on is None:
+        return None
+    begins = day_begins(holding.opened_on)
+    ends = within.ends if holding.closed_on is None else day_begins(holding.closed_on + ONE_DAY)
+    return overlap(Span(begins, max(begins, ends)), within)
 
 
 def united(spans: Iterable[Span]) -> list[Span]:
@@ -108,15 +124,7 @@ def _month_span(month: Month) -> Span:
     return days_span(month.first, month.following.first)
 
 
-def _open_span(holding: Holding, month: Month) -> Span | None:
-    if holding.opened_on is None:
-        return None
-    begins = day_begins(holding.opened_on)
-    within = _month_span(month)
-    ends = within.ends if holding.closed_on is None else day_begins(holding.closed_on + ONE_DAY)
-    return _overlap(Span(begins, max(begins, ends)), within)
-
-
-def _overlap(one: Span, other: Span) -> Span | None:
+def overlap(one: Span, other: Span) -> Span | None:
+    """The time that two spans share; None where they share none."""
     begins, ends = max(one.begins, other.begins), min(one.ends, other.ends)
     return Span(begins, ends) if begins < ends else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -22,6 +22,11 @@ from billing.rules.terms import Terms, fixed_deposit
 from billing.rules.volume import counted_seats, unit_price
 from infra.kit import money
 from infra.kit.working_days import CountedDay, working_day_before
+
+TermsOfMonth = Callable[[Month], Terms]
+"""The terms that decide about a month: those of its 1st (`billing.rules.contract_versions`)."""
+
+CREDIT_KINDS = ("return_credit", "fault_credit")
 
 
 def opening_dates(terms: Terms, opens_on: date) -> tuple[CountedDay, CountedDay]:
@@ -84,11 +89,19 @@ def addition_invoice(
     )
 
 
-def monthly_invoice(terms: Terms, book: Book, month: Month, *, released_on: date | None = None) -> InvoiceDraft | None:
+def monthly_invoice(
+    terms: Terms,
+    book: Book,
+    month: Month,
+    *,
+    released_on: date | None = None,
+    terms_before: TermsOfMonth | None = None,
+) -> InvoiceDraft | None:
     """This month's rent in advance and everything in arrears; dated the 1st; None without a line (rule 3).
 
     Charges every holding held at 00:00 on the 1st that has no rent charge for the month yet. `released_on` is the
-    day on which finance released the run: later than the 5th it moves the due day to five days after.
+    day on which finance released the run: later than the 5th it moves the due day to five days after. `terms` are
+    those of the 1st; `terms_before` tells those of the months in arrears, where they were others.
     """
     collector = LineCollector()
     seats = counted_seats(book.holdings, month.first)
@@ -99,7 +112,8 @@ def monthly_invoice(terms: Terms, book: Book, month: Month, *, released_on: date
             price = unit_price(terms, holding.item, seats)
             charged.append((holding.key, month_rent(terms, price, month.first, book.ends_on)))
     _add_rent(collector, charged, "C7, rule 3")
-    faults = arrears.add(collector, terms, book, month.preceding)
+    past = terms_before or (lambda _: terms)
+    faults = arrears.add(collector, past, book, month.preceding)
     due_on = monthly_due_on(terms, month, released_on)
     return _draft(
         terms,
@@ -111,18 +125,23 @@ def monthly_invoice(terms: Terms, book: Book, month: Month, *, released_on: date
         suspends=suspends_on(terms, due_on),
         rent_charged=charged,
         faults=faults,
+        credited_under=past(month.preceding),
     )
 
 
-def final_invoice(terms: Terms, book: Book, ends_on: date) -> InvoiceDraft | None:
+def final_invoice(
+    terms: Terms, book: Book, ends_on: date, *, terms_before: TermsOfMonth | None = None
+) -> InvoiceDraft | None:
     """Arrears, credits and the deposits held, dated the 1st of the month after the end (rule 11).
 
     None without a line. Made again later it carries what became known since (a supplementary final invoice), as long
-    as the book no longer holds what the first one took.
+    as the book no longer holds what the first one took. `terms` are those of the last day; `terms_before` as for a
+    monthly invoice.
     """
     month = Month.of(ends_on)
     collector = LineCollector()
-    faults = arrears.add(collector, terms, book, month)
+    past = terms_before or (lambda _: terms)
+    faults = arrears.add(collector, past, book, month)
     arrears.add_held_deposits(collector, book, month)
     return _draft(
         terms,
@@ -132,6 +151,7 @@ def final_invoice(terms: Terms, book: Book, ends_on: date) -> InvoiceDraft | Non
         due_on=monthly_due_on(terms, month.following),
         period=month,
         faults=faults,
+        credited_under=past(month),
     )
 
 
@@ -214,8 +234,14 @@ def _draft(
     rent_charged: Sequence[tuple[HoldingKey, RentCharge]] = (),
     deposits_asked: Sequence[tuple[HoldingKey, Decimal]] = (),
     faults: Sequence[FaultCredit] = (),
+    credited_under: Terms | None = None,
 ) -> InvoiceDraft | None:
-    lines = tuple(replace(line, tax_rate=tax_rate(terms, line.kind)) for line in collector.lines())
+    # A credit takes the rate of what it reduces (rule 12): that of the terms by which it was charged.
+    credit_terms = credited_under or terms
+    lines = tuple(
+        replace(line, tax_rate=tax_rate(credit_terms if line.kind in CREDIT_KINDS else terms, line.kind))
+        for line in collector.lines()
+    )
     if not lines:
         return None
     total = sum((line.amount for line in lines), money.ZERO)
@@ -226,7 +252,7 @@ def _draft(
         period=str(period),
         lines=lines,
         total=total,
-        tax=total_tax(terms, lines),
+        tax=total_tax(lines),
         suspends_on=suspends if total > 0 else None,
         provisional=provisional,
         rent_charged=tuple(rent_charged),

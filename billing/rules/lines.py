@@ -12,7 +12,7 @@ from billing.rules.book import FaultCredited, HoldingKey, RentCharge
 from billing.rules.terms import CHARGE_KINDS
 from infra.kit import money
 
-Reason = Literal["opening", "addition", "monthly", "final"]
+Reason = Literal["opening", "addition", "monthly", "final", "credit_note"]
 
 LINE_KINDS = (
     "deposit",
@@ -26,7 +26,7 @@ LINE_KINDS = (
 )
 """Every kind of line, in the order in which an invoice shows them."""
 
-REASONS: tuple[Reason, ...] = ("opening", "addition", "monthly", "final")
+REASONS: tuple[Reason, ...] = ("opening", "addition", "monthly", "final", "credit_note")
 """The order of invoices of one day."""
 
 

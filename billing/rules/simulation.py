@@ -31,6 +31,7 @@ from billing.rules.invoicing import addition_invoice, final_invoice, monthly_inv
 from billing.rules.lines import REASONS, InvoiceDraft
 from billing.rules.months import ONE_DAY, Month
 from billing.rules.orders import Order, orders_and_holdings
+from billing.rules.terms import Terms
 from billing.rules.volume import counted_seats
 from infra.kit import money
 
@@ -71,7 +72,7 @@ def simulate(contract: Contract, events: Sequence[Event], until: date) -> Story:
 
 class _Simulation:
     def __init__(self, contract: Contract, events: Sequence[Event], until: date) -> None:
-        self.terms = contract.terms
+        self.contract = contract
         self.opens_on = contract.opens_on
         self.until = until
         orders, self.holdings = orders_and_holdings(contract, [event for event in events if isinstance(event, Add)])
@@ -188,10 +189,11 @@ class _Simulation:
     def _issue_order(self, order: Order, day: date) -> None:
         ordered = [self.holdings[key] for key in order.keys]
         seats = counted_seats(self.holdings.values(), day)
+        terms = self.contract.terms_on(self.opens_on if order.opening else day)
         if order.opening:
-            draft = opening_invoice(self.terms, ordered, order.effective_on, seats=seats, ends_on=self.ends_on)
+            draft = opening_invoice(terms, ordered, order.effective_on, seats=seats, ends_on=self.ends_on)
         else:
-            draft = addition_invoice(self.terms, ordered, day, order.effective_on, seats=seats, ends_on=self.ends_on)
+            draft = addition_invoice(terms, ordered, day, order.effective_on, seats=seats, ends_on=self.ends_on)
         order.invoiced = True
         self.waiting.append(order)
         if draft is not None:
@@ -203,9 +205,11 @@ class _Simulation:
     def _issue_month(self, month: Month) -> None:
         day = month.first
         if self.ends_on is None or day <= self.ends_on:
-            draft = monthly_invoice(self.terms, self._book(day), month)
+            terms = self.contract.terms_on(day)
+            draft = monthly_invoice(terms, self._book(day), month, terms_before=self._terms_of_month)
         elif self._is_final(day):
-            draft = final_invoice(self.terms, self._book(day), self.ends_on)
+            terms = self.contract.terms_on(self.ends_on)
+            draft = final_invoice(terms, self._book(day), self.ends_on, terms_before=self._terms_of_month)
             self.final_credit = money.ZERO if draft is None else max(-draft.total, money.ZERO)
             self.fixed_deposit_held = money.ZERO
         else:
@@ -216,6 +220,9 @@ class _Simulation:
         self.usage = [usage for usage in self.usage if usage.on >= day]
         if draft is not None:
             self._take_in(draft)
+
+    def _terms_of_month(self, month: Month) -> Terms:
+        return self.contract.terms_on(month.first)
 
     def _book(self, day: date) -> Book:
         return Book(

@@ -45,15 +45,21 @@ def tax_rate(terms: Terms, kind: str) -> Decimal:
 
 def tax_parts(terms: Terms, lines: Iterable[Line]) -> tuple[TaxPart, ...]:
     """The invoice split by rate, lowest rate first; tax = gross × r / (1 + r), rounded once for each rate."""
+    return parts_by_rate((tax_rate(terms, line.kind), line.amount) for line in lines)
+
+
+def parts_by_rate(amounts: Iterable[tuple[Decimal, Decimal]]) -> tuple[TaxPart, ...]:
+    """The same from amounts that already have their rates (rate, gross), as the lines of a stored invoice do."""
     gross: defaultdict[Decimal, Decimal] = defaultdict(lambda: money.ZERO)
-    for line in lines:
-        gross[tax_rate(terms, line.kind)] += line.amount
+    for rate, amount in amounts:
+        gross[rate] += amount
     return tuple(
         TaxPart(rate, amount, money.fen(Fraction(amount) * Fraction(rate) / (1 + Fraction(rate))))
         for rate, amount in sorted(gross.items())
     )
 
 
-def total_tax(terms: Terms, lines: Iterable[Line]) -> Decimal:
-    """The tax of a whole invoice, CNY."""
-    return sum((part.tax for part in tax_parts(terms, lines)), money.ZERO)
+def total_tax(lines: Iterable[Line]) -> Decimal:
+    """The tax of a whole invoice whose lines have their rates, CNY."""
+    parts = parts_by_rate((line.tax_rate, line.amount) for line in lines)
+    return sum((part.tax for part in parts), money.ZERO)

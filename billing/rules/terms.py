@@ -135,6 +135,14 @@ def preset_terms(preset: object, overrides: object = None, *, place: str = "term
     return _overridden(PRESETS[name], given, place)
 
 
+def amended_terms(terms: Terms, overrides: object, *, place: str = "terms") -> Terms:
+    """Terms with some of those that a contract may set for itself changed; tax rates that are not named stay.
+
+    Raises `TermRefused`, naming the term, for an unknown name, a wrong form or a value out of range.
+    """
+    return _overridden(terms, _READER.members(overrides, place, required=(), optional=OVERRIDABLE), place)
+
+
 def stored_terms(plain: object, *, place: str = "terms") -> Terms:
     """The terms that `Terms.to_plain` wrote; a term that a later version added takes its preset's value.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
 
+from billing.stripe_gateway import StripeGateway
 from infra.app.openapi import documentation_assets, openapi_config
 from infra.app.routes import ROUTES
 from infra.kit import jobs
@@ -17,30 +19,61 @@ from infra.kit.http import EXCEPTION_HANDLERS, provide_principal, provide_sessio
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
 from infra.kit.unit_of_work import AsgiApp, UnitOfWork
+from switch.live.feed import LiveFeed
 from switch.node_api import NodeDesk, NodeRoutes
 from tenancy import tokens
 
 
+@dataclass
+class Parts:
+    """What requests work with; looked up at each request."""
+
+    settings: Settings
+    database: Database
+    seal: Seal
+    stripe_gateway: StripeGateway
+    live_feed: LiveFeed
+
+    @classmethod
+    def over(cls, settings: Settings, database: Database) -> Parts:
+        """The parts over one database; they close with it."""
+        parts = cls(settings, database, Seal(settings.secret_key), StripeGateway(settings), LiveFeed(database))
+        database.on_close(parts.stripe_gateway.close)
+        database.on_close(parts.live_feed.close)
+        return parts
+
+
 def build(settings: Settings, database: Database) -> AsgiApp:
     """The whole ASGI application over one database."""
-    seal = Seal(settings.secret_key)
+    parts = Parts.over(settings, database)
+    return around(routed(parts), parts)
+
+
+def routed(parts: Parts) -> Litestar:
+    """Every route with what it depends on; making it takes a few tenths of a second."""
+
+    async def provide_stripe_gateway() -> StripeGateway:
+        return parts.stripe_gateway
+
+    async def provide_live_feed() -> LiveFeed:
+        return parts.live_feed
 
     async def provide_database() -> Database:
-        return database
+        return parts.database
 
     async def provide_settings() -> Settings:
-        return settings
+        return parts.settings
 
     async def provide_seal() -> Seal:
-        return seal
+        return parts.seal
 
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncGenerator[None]:
-        jobs.install(jobs.Runtime(database, settings))
+        jobs.install(jobs.Runtime(parts.database, parts.settings))
         yield
-        await database.close()
+        await parts.database.close()
 
-    application = Litestar(
+    return Litestar(
         route_handlers=[*ROUTES, documentation_assets()],
         dependencies={
             "session": Provide(provide_session),
@@ -48,20 +81,26 @@ def build(settings: Settings, database: Database) -> AsgiApp:
             "database": Provide(provide_database),
             "settings": Provide(provide_settings),
             "seal": Provide(provide_seal),
+            "live_feed": Provide(provide_live_feed),
+            "stripe_gateway": Provide(provide_stripe_gateway),
         },
         guards=[require_permission],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(),
-        request_max_body_size=settings.body_limit_bytes,
+        request_max_body_size=parts.settings.body_limit_bytes,
         lifespan=[lifespan],
         logging_config=None,
         debug=False,
     )
+
+
+def around(application: Litestar, parts: Parts) -> AsgiApp:
+    """The routes inside the unit of work, and beside them what nodes ask."""
     wrapped: Any = UnitOfWork(
         application,
-        database=database,
+        database=parts.database,
         authenticate=tokens.authenticate,
-        seal=seal,
-        body_limit_bytes=settings.body_limit_bytes,
+        seal=parts.seal,
+        body_limit_bytes=parts.settings.body_limit_bytes,
     )
-    return NodeRoutes(wrapped, NodeDesk(settings, database, seal))
+    return NodeRoutes(wrapped, NodeDesk(parts.settings, parts.database, parts.seal))

@@ -16,6 +16,7 @@ from infra.kit.settings import SettingRefused
 
 USAGE_ERROR = 2
 MAX_PROCESSES = 256
+MAX_PAUSE_SECONDS = 86_400
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -94,10 +95,26 @@ def node_config(arguments: argparse.Namespace) -> int:
             arguments.out,
             spool_directory=arguments.spool,
             control_networks=arguments.control_network,
+            api_url=arguments.api_url,
+            ca_file=arguments.ca_file,
+            sip_tls=commands_switch.sip_tls_of(
+                arguments.sip_tls_port, arguments.sip_tls_certificate, arguments.sip_tls_key
+            ),
         )
     )
     say(f"{len(files)} files in {arguments.out}. Start it with: freeswitch -nonat -conf {arguments.out.absolute()}")
     return 0
+
+
+def node_doctor(arguments: argparse.Namespace) -> int:
+    """Examine a node: what is wrong with it, what was expected, what to do."""
+    from infra.app import commands_switch
+    from infra.app.installation import open_installation
+
+    health = asyncio.run(commands_switch.node_doctor(open_installation(), arguments.name))
+    for line in commands_switch.health_lines(health):
+        say(line)
+    return 1 if health.verdict == "error" else 0
 
 
 def cdr_import(arguments: argparse.Namespace) -> int:
@@ -112,11 +129,27 @@ def cdr_import(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def cdr_ship(arguments: argparse.Namespace) -> int:
+    """On a node: send the call records that lie on its disk to the API."""
+    from infra.app import commands_switch
+
+    done = asyncio.run(commands_switch.cdr_ship(arguments.directory, every_seconds=arguments.every))
+    say(f"{done.shipped} shipped, {done.left} left, {done.too_large} too large (renamed).")
+    return 1 if done.left else 0
+
+
 def simulate(arguments: argparse.Namespace) -> int:
     """Run a simulated FreeSWITCH node from a configuration directory."""
     from infra.app import simulation
 
     return asyncio.run(simulation.run(arguments.directory))
+
+
+def stripe_stand_in(arguments: argparse.Namespace) -> int:
+    """Run a small Stripe for the demo and for trying things out."""
+    from infra.app import simulation
+
+    return asyncio.run(simulation.run_stripe(arguments.port))
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -161,6 +194,13 @@ def _processes(text: str) -> int:
     return int(text)
 
 
+def _seconds(text: str) -> int:
+    """A pause in seconds; argparse shows what is wrong with it."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= MAX_PAUSE_SECONDS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to {MAX_PAUSE_SECONDS}")
+    return int(text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Every sub-command with its arguments."""
     parser = argparse.ArgumentParser(prog="seatline", description="Rents out call-centre seats on FreeSWITCH.")
@@ -187,8 +227,25 @@ def build_parser() -> argparse.ArgumentParser:
     configuring.add_argument(
         "--control-network", action="append", default=[], metavar="CIDR", help="who else may command the node"
     )
+    configuring.add_argument("--api-url", default=None, metavar="URL", help="where the node reaches the API")
+    configuring.add_argument("--ca-file", type=Path, default=None, help="on the node: who vouches for an https API")
+    configuring.add_argument("--sip-tls-port", type=int, default=None, metavar="PORT", help="phones over TLS too")
+    configuring.add_argument("--sip-tls-certificate", type=Path, default=None, help="chain, PEM; default: self-made")
+    configuring.add_argument("--sip-tls-key", type=Path, default=None, help="its key, PEM; default: in the same file")
+    examining = add("node", node_doctor).add_subparsers(dest="node_command", required=True, metavar="COMMAND")
+    examining.add_parser("doctor", help="examine a node; exit code 1: errors").add_argument("name", metavar="NAME")
     add("cdr-import", cdr_import).add_argument("directory", type=Path, metavar="DIR")
+    records = commands.add_parser("cdr", help="Call records on a node's disk.")
+    of_records = records.add_subparsers(dest="cdr_command", required=True, metavar="COMMAND")
+    importing = of_records.add_parser("import", help="Store those below a spool directory in the database.")
+    importing.add_argument("directory", type=Path, metavar="DIR")
+    importing.set_defaults(function=cdr_import)
+    shipping = of_records.add_parser("ship", help="On a node: send those on its disk to the API.")
+    shipping.add_argument("directory", type=Path, metavar="CONF", help="the node's configuration directory")
+    shipping.add_argument("--every", type=_seconds, default=None, metavar="SECONDS", help="again and again")
+    shipping.set_defaults(function=cdr_ship)
     add("simulate", simulate).add_argument("directory", type=Path, metavar="DIR")
+    add("stripe-stand-in", stripe_stand_in).add_argument("--port", type=int, default=8390)
     for name, function in (("demo", demo), ("up", up), ("down", down)):
         showing = add(name, function)
         showing.add_argument("--directory", type=Path, default=Path("var/demo"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.static_files import create_static_files_router
 
-from infra.kit.http import PUBLIC
+from infra.kit.http import PUBLIC, Body, View
 
 ASSETS = "/schema/assets"
 DESCRIPTION = """Call-centre seats rented by the month: tenants, contracts, seat orders, calls, invoices, payments.
@@ -25,12 +26,12 @@ every POST honours `Idempotency-Key`. Get a token at `POST /oauth/token` with cl
 
 class _Page(SwaggerRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return super().render(request, refuse_unknown_fields(openapi_schema))
+        return super().render(request, told_in_words(refuse_unknown_fields(openapi_schema)))
 
 
 class _Json(JsonRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        return super().render(request, refuse_unknown_fields(openapi_schema))
+        return super().render(request, told_in_words(refuse_unknown_fields(openapi_schema)))
 
 
 def openapi_config() -> OpenAPIConfig:
@@ -40,6 +41,7 @@ def openapi_config() -> OpenAPIConfig:
         version=version("seatline"),
         description=DESCRIPTION,
         path="/schema",
+        use_handler_docstrings=True,
         render_plugins=[
             _Page(
                 path="/",
@@ -83,4 +85,20 @@ def refuse_unknown_fields(document: dict[str, Any]) -> dict[str, Any]:
     }
     for name in wanted & schemas.keys():
         schemas[name].setdefault("additionalProperties", False)
+    return document
+
+
+def told_in_words(document: dict[str, Any]) -> dict[str, Any]:
+    """Give every body and answer the words that stand beside its fields in the code: units, choices, what is optional.
+
+    Two of one name in different rooms have longer names in the description and stay without.
+    """
+    schemas: dict[str, dict[str, Any]] = document.get("components", {}).get("schemas", {})
+    waiting: list[type] = [Body, View]
+    while waiting:
+        struct = waiting.pop()
+        waiting += struct.__subclasses__()
+        words = struct.__dict__.get("__doc__")
+        if words and struct.__name__ in schemas:
+            schemas[struct.__name__].setdefault("description", cleandoc(words))
     return document

@@ -36,8 +36,14 @@ SCHEDULE: tuple[Periodic, ...] = (
     Periodic("billing.retry_unrated_calls", timedelta(minutes=10)),
     Periodic("billing.advance_month", timedelta(hours=1)),
     Periodic("billing.advance_dunning", timedelta(minutes=10)),
+    Periodic("billing.tend_card_payments", timedelta(minutes=1)),
+    Periodic("billing.remind_of_contract_ends", timedelta(hours=6)),
+    Periodic("billing.send_reminders", timedelta(minutes=5)),
+    Periodic("billing.check_ledger", timedelta(hours=24)),
+    Periodic("billing.watch_spending", timedelta(seconds=10)),
     Periodic("provisioning.advance_all_orders", timedelta(minutes=1)),
     Periodic("provisioning.settle_placements", timedelta(minutes=1)),
+    Periodic("switch.reconcile_records", timedelta(minutes=1)),
     Periodic("infra.keep_house", timedelta(hours=6)),
 )
 

@@ -8,10 +8,22 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Engine
 
+import billing.agreements.models
+import billing.cards.models
+import billing.corrections.models
+import billing.fapiao.models
+import billing.ledger_models
 import billing.models
+import billing.outages.models
+import billing.reminders.models
+import billing.runs.models
+import billing.spending.models
 import billing.statements.models
 import infra.kit.models
 import provisioning.models
+import switch.completeness.models
+import switch.draining.models
+import switch.live.models
 import switch.models
 import tenancy.models
 from infra.kit import clock, partitions
@@ -21,7 +33,19 @@ MODEL_MODULES = (
     infra.kit.models,
     tenancy.models,
     switch.models,
+    switch.draining.models,
+    switch.live.models,
+    switch.completeness.models,
+    billing.ledger_models,
     billing.models,
+    billing.cards.models,
+    billing.fapiao.models,
+    billing.agreements.models,
+    billing.corrections.models,
+    billing.outages.models,
+    billing.reminders.models,
+    billing.runs.models,
+    billing.spending.models,
     billing.statements.models,
     provisioning.models,
 )

@@ -1,4 +1,4 @@
-"""`seatline simulate`: one simulated FreeSWITCH node as a process of its own."""
+"""`seatline simulate` and `seatline stripe-stand-in`: a simulated node and a small Stripe, each as a process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import os
 import signal
 from pathlib import Path
 
-from infra.kit import clock, logs
+from billing.cards.stand_in.server import StandIn
+from infra.kit import clock, logs, settings
 from infra.kit.problems import InvalidInput
 from switch.simulator.node import SimulatedNode
 from switch.simulator.xml_document import ConfigurationUnreadable
@@ -28,11 +29,41 @@ async def run(directory: Path) -> int:
         node = SimulatedNode.from_configuration(directory)
     except ConfigurationUnreadable as error:
         raise InvalidInput(f"{error}; write it with `seatline node-config`.", field="directory") from error
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = _until_told()
     await node.start()
     await stop.wait()
     await node.stop()
     return 0
+
+
+async def run_stripe(port: int) -> int:
+    """Run until SIGTERM or SIGINT. Key and webhook secret are those of the installation that is to use it, which
+    needs `SEATLINE_STRIPE_API_URL=http://127.0.0.1:PORT`; events go to its `SEATLINE_PUBLIC_URL`.
+    """
+    found = settings.load()
+    logs.configure(found.log_level)
+    if found.clock_file is not None:
+        clock.share(found.clock_file)
+    if found.stripe_secret_key is None or found.stripe_webhook_secret is None:
+        raise InvalidInput("Set SEATLINE_STRIPE_SECRET_KEY and SEATLINE_STRIPE_WEBHOOK_SECRET to any two words.")
+    stand_in = StandIn(
+        secret_key=found.stripe_secret_key,
+        webhook_secret=found.stripe_webhook_secret,
+        webhook_url=f"{found.public_url.rstrip('/')}/v1/stripe/webhooks",
+    )
+    stop = _until_told()
+    try:
+        await stand_in.start(port=port)
+    except OSError as error:
+        raise InvalidInput(f"127.0.0.1 port {port}: {error.strerror}.", field="port") from error
+    await stop.wait()
+    await stand_in.stop()
+    return 0
+
+
+def _until_told() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop

@@ -67,7 +67,10 @@ def unit_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Unit:
 
 async def provide_session(request: Request[Any, Any, Any]) -> AsyncSession:
     """The session of this request's transaction."""
-    return unit_of(request).session
+    session = unit_of(request).session
+    if session is None:
+        raise RuntimeError(f"{request.url.path} is streamed and has no transaction around it.")
+    return session
 
 
 async def provide_principal(request: Request[Any, Any, Any]) -> Principal:

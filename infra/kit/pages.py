@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import date
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from infra.kit.problems import InvalidInput
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+NOT_OURS = "`after` is not a cursor: pass the `next` of the page before."
 
 Item = TypeVar("Item")
 
@@ -39,7 +41,7 @@ def decode_cursor(cursor: str, parts: int) -> tuple[str, ...]:
     except (binascii.Error, ValueError, msgspec.MsgspecError):
         values = ()
     if len(values) != parts:
-        raise InvalidInput("`after` is not a cursor: pass the `next` of the page before.", field="after")
+        raise InvalidInput(NOT_OURS, field="after")
     return values
 
 
@@ -50,6 +52,16 @@ def check_limit(limit: int) -> int:
     return limit
 
 
+def _value(key: InstrumentedAttribute[Any], text: str) -> str | int | date:
+    """A sort value of a cursor as its column has it."""
+    try:
+        if key.type.python_type is int:
+            return int(text)
+        return date.fromisoformat(text) if key.type.python_type is date else text
+    except ValueError:
+        raise InvalidInput(NOT_OURS, field="after") from None
+
+
 async def fetch_page(
     session: AsyncSession,
     query: Select[Any],
@@ -58,13 +70,15 @@ async def fetch_page(
     limit: int,
     after: str | None,
 ) -> tuple[list[Any], str | None]:
-    """Rows of a query in falling order of `keys` (text columns that together are unique), and the next cursor.
+    """Rows of a query in falling order of `keys`, and the next cursor.
 
-    The key columns must be attributes of the selected entity.
+    The keys are columns of text, whole numbers or days that together are unique, attributes of the selected entity.
+    Raises `InvalidInput` for the limit, and for a cursor that is not of these columns.
     """
     check_limit(limit)
     if after is not None:
-        query = query.where(tuple_(*keys) < tuple_(*decode_cursor(after, len(keys))))
+        texts = decode_cursor(after, len(keys))
+        query = query.where(tuple_(*keys) < tuple_(*(_value(key, text) for key, text in zip(keys, texts, strict=True))))
     query = query.order_by(*(key.desc() for key in keys)).limit(limit + 1)
     rows = list((await session.execute(query)).scalars())
     if len(rows) <= limit:

@@ -8,14 +8,25 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from cryptography.fernet import Fernet
 
+from infra.kit.mail_address import is_address
+
 Environment = Literal["development", "production"]
+MonthlyRelease = Literal["finance", "automatic"]
+
+
+_MAIL_SCHEMES: dict[str, tuple[Literal["none", "starttls", "tls"], int]] = {
+    "smtps": ("tls", 465),
+    "smtp+starttls": ("starttls", 587),
+    "smtp": ("none", 25),
+}
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class SettingRefused(Exception):
@@ -31,6 +42,18 @@ class OperatorDetails:
     tax_number: str
     bank_name: str
     bank_account: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailServer:
+    """The mail server that takes our mail, and the address it comes from."""
+
+    host: str
+    port: int
+    security: Literal["none", "starttls", "tls"]
+    username: str | None
+    password: str | None = field(repr=False)
+    sender: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +82,19 @@ class Settings:
     worker_concurrency: int
     log_level: str
     operator: OperatorDetails
+    stripe_secret_key: str | None = field(default=None, repr=False)
+    """None: invoices are not paid online (C25)."""
+    stripe_webhook_secret: str | None = field(default=None, repr=False)
+    stripe_api_url: str | None = None
+    """Another Stripe than the real one: the stand-in."""
+    stripe_return_url: str | None = None
+    """Where the payer's browser goes after a checkout; None: `public_url`."""
+    mail_server: MailServer | None = None
+    """None: mail waits in the outbox."""
+    finance_mail: str | None = None
+    """Where the operator's finance is told of suspensions and restorations."""
+    monthly_release: MonthlyRelease = "automatic"
+    """Whether finance releases each month's invoices (rule 3) or the 1st does."""
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, *, low: float, high: float) -> float:
@@ -125,10 +161,72 @@ def _kept_key(data_directory: Path) -> str:
     return path.read_text().strip()
 
 
+def _stripe(environ: Mapping[str, str], environment: Environment) -> dict[str, str | None]:
+    """The way to be paid online: a key and the secret of its webhook together, or neither."""
+    key = environ.get("SEATLINE_STRIPE_SECRET_KEY", "").strip() or None
+    secret = environ.get("SEATLINE_STRIPE_WEBHOOK_SECRET", "").strip() or None
+    if (key is None) != (secret is None):
+        missing = "SEATLINE_STRIPE_SECRET_KEY" if key is None else "SEATLINE_STRIPE_WEBHOOK_SECRET"
+        raise SettingRefused(f"{missing}: is required too where payments come through Stripe.")
+    schemes = ("https",) if environment == "production" else ("http", "https")
+    api_url = _url(environ, "SEATLINE_STRIPE_API_URL", schemes)
+    return {
+        "stripe_secret_key": key,
+        "stripe_webhook_secret": secret,
+        "stripe_api_url": None if api_url is None else api_url.rstrip("/"),
+        "stripe_return_url": _url(environ, "SEATLINE_STRIPE_RETURN_URL", ("http", "https")),
+    }
+
+
 def _database_url(environ: Mapping[str, str]) -> str | None:
     schemes = ("postgresql", "postgres", "postgresql+psycopg")
     text = _url(environ, "SEATLINE_DATABASE_URL", schemes)
     return None if text is None else "postgresql+psycopg" + text[text.index("://") :]
+
+
+def _address(environ: Mapping[str, str], name: str) -> str | None:
+    text = environ.get(name, "").strip()
+    if text and not is_address(text):
+        raise SettingRefused(f"{name}: {text!r} is not a mail address such as billing@example.com.")
+    return text or None
+
+
+def _monthly_release(environ: Mapping[str, str], environment: Environment) -> MonthlyRelease:
+    """Who releases the monthly run: `finance` in production, elsewhere the calendar, unless it is said."""
+    text = environ.get("SEATLINE_MONTHLY_RELEASE") or ("finance" if environment == "production" else "automatic")
+    if text not in ("finance", "automatic"):
+        raise SettingRefused(f"SEATLINE_MONTHLY_RELEASE: {text!r} is neither finance nor automatic.")
+    return text
+
+
+def _mail_server(environ: Mapping[str, str]) -> MailServer | None:
+    """`smtps://user:password@host` (TLS), `smtp+starttls://…`, or `smtp://host` without TLS."""
+    name = "SEATLINE_SMTP_URL"
+    text = _url(environ, name, tuple(_MAIL_SCHEMES))
+    sender = _address(environ, "SEATLINE_MAIL_FROM")
+    if text is None:
+        return None
+    parts = urlsplit(text)
+    if sender is None:
+        raise SettingRefused("SEATLINE_MAIL_FROM: is required beside SEATLINE_SMTP_URL, such as billing@example.com.")
+    if (
+        not parts.hostname
+        or parts.path.strip("/")
+        or parts.query
+        or (parts.username is None) != (parts.password is None)
+    ):
+        raise SettingRefused(f"{name}: is not of the form smtps://user:password@host:port.")
+    security, port = _MAIL_SCHEMES[parts.scheme]
+    if security == "none" and parts.username is not None and parts.hostname not in _LOOPBACK:
+        raise SettingRefused(f"{name}: a password goes over TLS only; use smtps:// or smtp+starttls://.")
+    return MailServer(
+        host=parts.hostname,
+        port=parts.port or port,
+        security=security,
+        username=None if parts.username is None else unquote(parts.username),
+        password=None if parts.password is None else unquote(parts.password),
+        sender=sender,
+    )
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -181,4 +279,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             bank_name=environ.get("SEATLINE_OPERATOR_BANK_NAME", "示例银行上海分行"),
             bank_account=environ.get("SEATLINE_OPERATOR_BANK_ACCOUNT", "0000 0000 0000 0000"),
         ),
+        mail_server=_mail_server(environ),
+        finance_mail=_address(environ, "SEATLINE_FINANCE_MAIL"),
+        monthly_release=_monthly_release(environ, environment),
+        **_stripe(environ, environment),
     )

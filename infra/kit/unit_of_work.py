@@ -39,8 +39,11 @@ from infra.kit.sealing import Seal
 log = logs.get(__name__)
 SCOPE_KEY = "seatline"
 TRANSACTIONAL_PREFIX = "/v1/"
-OAUTH_PREFIX = "/oauth/"
-"""Requests with transactions of their own; a unit of work only limits how long they may take."""
+OWN_TRANSACTION_PREFIXES = ("/oauth/", "/v1/stripe/webhooks")
+"""Requests that sign in by themselves, with transactions of their own; here they are only limited in time."""
+
+STREAMED_PATHS = frozenset({"/v1/live/events"})
+"""Answers without an end: the caller is found first, then the handler answers by itself, in transactions of its own."""
 
 KEY_LIMIT_CHARACTERS = 255
 BODY_TIMEOUT_SECONDS = 60.0
@@ -75,7 +78,8 @@ class BodyTooSlow(Refusal):
 class Unit:
     """What a handler of this request works with."""
 
-    session: AsyncSession
+    session: AsyncSession | None
+    """None where the handler has no transaction around it (`STREAMED_PATHS`)."""
     principal: Principal
 
 
@@ -181,10 +185,13 @@ class UnitOfWork:
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         # The framework reads //v1/tenants as /v1/tenants.
         path = f"/{scope['path'].lstrip('/')}" if scope["type"] == "http" else ""
-        if not path.startswith((TRANSACTIONAL_PREFIX, OAUTH_PREFIX)):
+        if not path.startswith((TRANSACTIONAL_PREFIX, *OWN_TRANSACTION_PREFIXES)):
             await self._app(scope, receive, send)
             return
-        carry_out = self._within_transaction if path.startswith(TRANSACTIONAL_PREFIX) else self._by_itself
+        if path in STREAMED_PATHS:
+            await self._stream(scope, receive, send)
+            return
+        carry_out = self._by_itself if path.startswith(OWN_TRANSACTION_PREFIXES) else self._within_transaction
         try:
             answer = await self._in_time(carry_out(scope, receive))
         except _RollBack as rolled_back:
@@ -197,6 +204,26 @@ class UnitOfWork:
         except Exception as error:  # COMMIT writes what a handler left to it, and may be refused like any statement
             answer = problem_answer(self._defect(error, scope), scope["path"])
         await answer.send(send)
+
+    async def _stream(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Find the caller, then let the handler answer for as long as it likes."""
+        try:
+            readable.check_address(scope["path"], scope["query_string"].decode("latin-1"))
+            async with (
+                asyncio.timeout(self._answer_timeout_seconds),
+                self._database.transaction(Scope.platform()) as session,
+            ):
+                principal = await self._authenticate(session, header(scope, b"authorization"))
+        except Refusal as refusal:
+            await problem_answer(refusal, scope["path"]).send(send)
+            return
+        except OSError:
+            log.warning("request.database_away", path=scope["path"])
+            refusal = Unavailable("The database does not answer; nothing was changed.")
+            await problem_answer(refusal, scope["path"]).send(send)
+            return
+        scope[SCOPE_KEY] = Unit(None, principal)
+        await self._app(scope, receive, send)
 
     def _defect(self, error: Exception, scope: AsgiScope) -> Refusal:
         if isinstance(error, DBAPIError) and is_unstorable(error):

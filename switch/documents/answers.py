@@ -8,6 +8,16 @@ from switch.documents.markup import document, element
 from switch.documents.settings import NodeConfiguration
 from switch.documents.sofia import access_lists, sofia_configuration
 
+HEALTH_FILE = "seatline.conf"
+"""Stands in no file of a node: what it has of it came from the API this moment, asked with its own secret."""
+
+
+@cache
+def health() -> str:
+    """The answer that shows a node's way to the API works from end to end."""
+    found = element("configuration", name=HEALTH_FILE, description="Answered by the API")
+    return document(element("section", found, name="configuration"))
+
 
 @cache
 def not_found() -> str:

@@ -3,13 +3,16 @@
 One extension, one condition that always holds, and the applications in order. What call records need later
 stands in channel variables (`seatline_...`), on the leg that asks by `set`, on the legs it makes in the dial
 string. Variables do not pass from one leg to the other by themselves.
+
+A channel that is sent on keeps what its record says of it: the leg towards the carrier bills what it was made for,
+wherever its call goes later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from switch.admission import SIP_ANSWERS
+from switch.admission import SIP_ANSWERS, Limit, SeatView
 from switch.documents.channel import harmless, leg_variables, only_harmless
 from switch.documents.markup import document, element
 from switch.routing import (
@@ -33,10 +36,25 @@ LEG_GATEWAY = "gateway"
 
 Actions = tuple[tuple[str, str], ...]
 
+FORGET_LAST_ANSWER = ("unset", "last_bridge_proto_specific_hangup_cause")
+"""A call may come back from a phone that redirected it: what that phone answered (302) is not to be passed on."""
 
-def dialplan(context: str, route: Route) -> str:
-    """The document for a call in `context` (which must be the one that was asked for). Raises `NotHarmless`."""
-    name, actions = _carry_out(route)
+
+MAY_RELAY = "seatline_may_relay"
+"""Variable of a leg that may be joined with a party from outside: the tenant forwards to its number."""
+
+LIMIT_BACKEND = "hash"
+"""mod_hash counts in the node's memory, where a call's end and a node's death take the count along."""
+
+
+def dialplan(context: str, route: Route, *, is_sent_on: bool = False) -> str:
+    """The document for a call in `context` (which must be the one that was asked for). Raises `NotHarmless`.
+
+    `is_sent_on`: the channel has carried a call before, whose record it keeps.
+    """
+    name, actions = _carry_out(route, is_sent_on=is_sent_on)
+    if is_sent_on or not isinstance(route, RefusedRoute):
+        actions = (FORGET_LAST_ANSWER, *actions)
     condition = element(
         "condition", *(element("action", application=application, data=data) for application, data in actions)
     )
@@ -46,59 +64,61 @@ def dialplan(context: str, route: Route) -> str:
     )
 
 
-def _carry_out(route: Route) -> tuple[str, Actions]:
+def _carry_out(route: Route, *, is_sent_on: bool) -> tuple[str, Actions]:
     match route:
         case EmergencyRoute():
-            return "emergency", _emergency(route)
+            return "emergency", _emergency(route, is_sent_on=is_sent_on)
         case SeatRoute():
-            return "internal", _to_seat(route)
+            return "internal", _to_seat(route, is_sent_on=is_sent_on)
         case GatewayRoute():
-            return "outbound", _to_gateway(route)
+            return "outbound", _to_gateway(route, is_sent_on=is_sent_on)
         case InboundRoute():
             return "inbound", _inbound(route)
         case RefusedRoute():
-            return "refused", _refused(route)
+            return "refused", _refused(route, is_sent_on=is_sent_on)
 
 
-def _to_seat(route: SeatRoute) -> Actions:
-    call = _call(route.party, Direction.INTERNAL, route.extension)
+def _to_seat(route: SeatRoute, *, is_sent_on: bool) -> Actions:
+    call = _call(route.party, route.direction, route.extension)
     caller = route.party.seat.extension if route.party.seat is not None else ""
     return (
-        *_set(call | _leg(LEG_CALLER, _seat_id(route.party))),
+        *_set({} if is_sent_on else call | _leg(LEG_CALLER, _seat_id(route.party))),
+        *_keep_to(route.party),
+        *_counted(route.party, route.limits),
         *_bridging(SEAT_RING_SECONDS, caller),
-        (
-            "bridge",
-            leg_variables(call | _leg(LEG_SEAT, route.callee.seat_id)) + _user(route.party, route.extension),
-        ),
+        ("bridge", _towards_seat(route.party, call, route.callee)),
     )
 
 
-def _to_gateway(route: GatewayRoute) -> Actions:
+def _to_gateway(route: GatewayRoute, *, is_sent_on: bool) -> Actions:
     call = _call(route.party, Direction.OUTBOUND, route.number) | {"seatline_gateway": route.gateway}
     seat_id = _seat_id(route.party)
+    towards_carrier = call | _leg(LEG_GATEWAY, seat_id) | _transfers_stay_with(route.party) | _NO_REDIRECTION
+    if route.may_relay:
+        towards_carrier[MAY_RELAY] = "true"
     return (
-        *_set(call | _leg(LEG_CALLER, seat_id)),
+        *_set({} if is_sent_on else call | _leg(LEG_CALLER, seat_id)),
+        *_keep_to(route.party),
+        *_counted(route.party, route.limits),
         *_bridging(GATEWAY_RING_SECONDS, route.caller_number),
-        ("bridge", leg_variables(call | _leg(LEG_GATEWAY, seat_id)) + _gateway(route.gateway, route.number)),
+        ("bridge", leg_variables(towards_carrier) + _gateway(route.gateway, route.number)),
     )
 
 
 def _inbound(route: InboundRoute) -> Actions:
     call = _call(route.party, Direction.INBOUND, route.number) | {"seatline_gateway": route.gateway or ""}
-    seat_id = route.callee.seat_id
     return (
-        *_set(call | _leg(LEG_GATEWAY, seat_id)),
+        *_set(call | _leg(LEG_GATEWAY, route.callee.seat_id)),
+        *_keep_to(route.party),
+        *_counted(route.party, route.limits),
         *_bridging(SEAT_RING_SECONDS, only_harmless(route.caller)),
-        (
-            "bridge",
-            leg_variables(call | _leg(LEG_SEAT, seat_id)) + _user(route.party, route.callee.extension),
-        ),
+        ("bridge", _towards_seat(route.party, call, route.callee)),
     )
 
 
-def _emergency(route: EmergencyRoute) -> Actions:
+def _emergency(route: EmergencyRoute, *, is_sent_on: bool) -> Actions:
     """Every gateway in turn until one takes the call. No `seatline_service` on either leg: `hupall` passes it
-    by.
+    by. Nothing counts it and nothing holds it up.
     """
     call = _call(route.party, Direction.EMERGENCY, route.number.digits)
     seat_id = _seat_id(route.party)
@@ -107,21 +127,66 @@ def _emergency(route: EmergencyRoute) -> Actions:
         for gateway in route.gateways
     )
     return (
-        *_set(call | _leg(LEG_CALLER, seat_id)),
+        *_set({"seatline_service": ""} if is_sent_on else call | _leg(LEG_CALLER, seat_id)),
         *_bridging(GATEWAY_RING_SECONDS, route.caller_number or ""),
-        ("bridge", leg_variables(call | _leg(LEG_GATEWAY, seat_id)) + "|".join(attempts)),
+        ("bridge", leg_variables(call | _leg(LEG_GATEWAY, seat_id) | _NO_REDIRECTION) + "|".join(attempts)),
     )
 
 
-def _refused(route: RefusedRoute) -> Actions:
+def _refused(route: RefusedRoute, *, is_sent_on: bool) -> Actions:
     answer = SIP_ANSWERS[route.reason]
+    refusal = {"seatline_refusal": route.reason.value}
+    if is_sent_on:
+        return (*_set(refusal), ("hangup", answer.cause))
     leg = LEG_GATEWAY if route.direction is Direction.INBOUND else LEG_CALLER
     variables = _call(route.party, route.direction, route.destination) | _leg(leg, _seat_id(route.party))
     return (
-        *_set(variables | {"seatline_gateway": route.gateway or "", "seatline_refusal": route.reason.value}),
+        *_set(variables | {"seatline_gateway": route.gateway or ""} | refusal),
         ("respond", f"{answer.status} {answer.phrase}"),
         ("hangup", answer.cause),
     )
+
+
+def _counted(party: Party, limits: Iterable[Limit]) -> Iterable[tuple[str, str]]:
+    """Each limit in turn; the first that is used up ends the call at the node, with its reason in the record.
+
+    `limit` (mod_dptools) counts and compares in one step, so calls that arrive together cannot all slip through; what
+    is counted at once is given back when the channel ends or is sent on. `!CAUSE` hangs up where another word would
+    be an extension. Without mod_hash the node refuses the call, it never lets one through uncounted.
+    """
+    realm = harmless("tenant_id", party.tenant_id)
+    found = tuple(limits)
+    for limit in found:
+        per = f"/{limit.interval_seconds}" if limit.interval_seconds is not None else ""
+        yield "set", f"seatline_refusal={limit.reason.value}"
+        yield (
+            "limit",
+            f"{LIMIT_BACKEND} {realm} {harmless('resource', limit.resource)} {limit.most}{per} "
+            f"!{SIP_ANSWERS[limit.reason].cause}",
+        )
+    if found:
+        yield "unset", "seatline_refusal"
+
+
+def _towards_seat(party: Party, call: Mapping[str, str], callee: SeatView) -> str:
+    """A seat's phone may redirect the call: then it is routed anew, as a call that is sent on, in its tenant's
+    context.
+    """
+    stays = _transfers_stay_with(party) | {"sip_redirect_context": party.tenant_id}
+    return leg_variables({**call, **_leg(LEG_SEAT, callee.seat_id), **stays}) + _user(party, callee.extension)
+
+
+_NO_REDIRECTION = {"outbound_redirect_fatal": "true"}
+"""A carrier cannot send our call to an address of its choice."""
+
+
+def _transfers_stay_with(party: Party) -> dict[str, str]:
+    return {"force_transfer_context": party.tenant_id}
+
+
+def _keep_to(party: Party) -> Iterable[tuple[str, str]]:
+    """Whoever transfers this channel, the tenant's dialplan decides where it may go."""
+    return _set(_transfers_stay_with(party))
 
 
 def _call(party: Party | None, direction: Direction, destination: str) -> dict[str, str]:

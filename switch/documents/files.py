@@ -10,7 +10,14 @@ from pathlib import Path
 
 from switch.documents.markup import DECLARATION, Element, document, element, flag, param
 from switch.documents.settings import NodeConfiguration
-from switch.documents.sofia import CONTROL_LIST, access_lists, sofia_configuration
+from switch.documents.sofia import (
+    CONTROL_LIST,
+    SIP_TLS,
+    SIP_TLS_DIRECTORY,
+    SIP_TLS_PORT,
+    access_lists,
+    sofia_configuration,
+)
 from switch.numbers import EMERGENCY_NUMBERS
 from switch.routing import EMERGENCY_CONTEXT, REFUSED_CONTEXT
 
@@ -19,6 +26,7 @@ MODULES = (
     "mod_logfile",
     "mod_commands",
     "mod_dptools",
+    "mod_hash",
     "mod_dialplan_xml",
     "mod_sndfile",
     "mod_tone_stream",
@@ -35,6 +43,17 @@ LOG_ROLLOVER_BYTES = 10_485_760
 LOG_FILES_KEPT = 10
 XML_ANSWER_MAX_BYTES = 1_048_576
 
+NO_CALL = "error/CALL_REJECTED"
+"""A dial string that always fails (mod_dptools)."""
+
+POSTED_FIELDS = {
+    "directory": ("action", "purpose", "user", "domain", "sip_auth_method", "sip_to_user", "sip_to_host"),
+}
+"""What a node tells beside the five fields that it always posts; of a section that is not named: everything.
+
+A phone waits while its node asks: the forty headers that nobody reads would be encoded, sent and read for nothing.
+"""
+
 _SECTIONS = ("directory", "dialplan", "configuration")
 
 
@@ -49,6 +68,8 @@ def node_files(settings: NodeConfiguration, *, failed_records: Path, all_records
         _switch(settings),
         _console(),
         _logfile(),
+        # It shares its counters with no other node; FreeSWITCH complains when the file is missing.
+        _configuration("hash.conf", element("remotes")),
         _event_socket(settings),
         _xml_curl(settings),
         _json_cdr(settings, failed_records=failed_records, all_records=all_records),
@@ -57,7 +78,7 @@ def node_files(settings: NodeConfiguration, *, failed_records: Path, all_records
     )
     named = {dict(item.attributes)["name"]: item for item in configurations}
     return {
-        "vars.xml": _included(*_variables()),
+        "vars.xml": _included(*_variables(settings)),
         **{f"autoload_configs/{name}.xml": _included(item) for name, item in named.items()},
         "dialplan/refused.xml": _included(_refused_context()),
         "dialplan/emergency.xml": _included(_emergency_context(settings)),
@@ -81,16 +102,35 @@ def _top() -> str:
         element("section", _preprocess("include", "dialplan/*.xml"), name="dialplan"),
         # Empty on purpose: whoever the API does not know is nobody.
         element("section", name="directory"),
+        element("section", _no_transfer_elsewhere(), name="channels"),
     )
     text = document(_preprocess("include", "vars.xml"), *sections)
     return text.removeprefix(DECLARATION).join(('<?xml version="1.0"?>\n', ""))
 
 
-def _variables() -> tuple[Element, ...]:
-    """Global variables. Without these commands, text that slips into an application's argument can run no
-    program.
+def _no_transfer_elsewhere() -> Element:
+    """What a phone may transfer a call to that is on another machine: nothing.
+
+    Such a transfer (REFER with a Replaces that the node does not know) would dial the address that the phone names,
+    past every dialplan: a carrier's too. With `channel-xml-fetch-on-nightmare-transfer` mod_sofia asks this section
+    for the dial string first (`sofia_handle_sip_i_refer`); there is no binding for it, so these lines always answer.
     """
+    prefix, _, rest = NO_CALL.rpartition("/")
+    return element("params", param("dial-prefix", f"{prefix}/"), param("absolute-dial-string", rest))
+
+
+def _variables(settings: NodeConfiguration) -> tuple[Element, ...]:
+    """Global variables: what `sofia` takes from the node's own files, and two commands less.
+
+    Without those commands, text that slips into an application's argument can run no program.
+    """
+    tls = {
+        SIP_TLS: "false" if settings.sip_tls_port is None else "true",
+        SIP_TLS_PORT: settings.sip_tls_port or "",
+        SIP_TLS_DIRECTORY: settings.sip_tls_directory or "",
+    }
     return (
+        *(_preprocess("set", f"{name}={value}") for name, value in tls.items()),
         _preprocess("set", "disable_system_api_commands=true"),
         _preprocess("set", "disable_system_app_commands=true"),
     )
@@ -181,6 +221,7 @@ def _xml_curl(settings: NodeConfiguration) -> Element:
             param("auth-scheme", "basic"),
             param("timeout", settings.xml_timeout_seconds),
             param("response-max-bytes", XML_ANSWER_MAX_BYTES),
+            *(param("enable-post-var", name) for name in POSTED_FIELDS.get(section, ())),
             *_certificate_checks(settings),
             name=section,
         )
@@ -223,7 +264,8 @@ def _certificate_checks(settings: NodeConfiguration) -> tuple[Element, ...]:
     """FreeSWITCH checks certificates only when told to."""
     if not settings.api_url.startswith("https:"):
         return ()
-    return (flag("enable-cacert-check", True), flag("enable-ssl-verifyhost", True))
+    authority = () if settings.api_ca_file is None else (param("ssl-cacert-file", str(settings.api_ca_file)),)
+    return (flag("enable-cacert-check", True), flag("enable-ssl-verifyhost", True), *authority)
 
 
 def _action(application: str, data: str) -> Element:

@@ -7,11 +7,14 @@ Field names as recorded from FreeSWITCH 1.11 (mod_sofia `sofia_reg_parse_auth`, 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 
 from switch.admission import Lookup, Purpose
-from switch.routing import PUBLIC_CONTEXT, Call, Origin
+from switch.documents.dialplan import LEG_GATEWAY
+from switch.routing import PUBLIC_CONTEXT, Call, Direction, Origin
 
 PORT_DIGITS = 5
+_DIRECTIONS = {direction.value: direction for direction in Direction}
 _SIP_METHODS = {"REGISTER": Purpose.REGISTER, "INVITE": Purpose.INVITE}
 
 
@@ -45,29 +48,48 @@ def _purpose(form: Mapping[str, str]) -> Purpose:
             return Purpose.OTHER
 
 
-def dialplan_call(form: Mapping[str, str], *, node: str, gateways: tuple[str, ...], gateway: str | None = None) -> Call:
+def dialplan_call(
+    form: Mapping[str, str], *, node: str, gateways: tuple[str, ...], on: date, gateway: str | None = None
+) -> Call:
     """The call that a form of the section `dialplan` is about.
 
-    `gateways`: the node's gateways, the preferred one first. `gateway`: the one that the call came in by, as
-    found from its address (`source_address`). A call is a seat's exactly when its account was authenticated:
-    only the directory sets `seatline_tenant`, and a gateway's channel has no account.
+    `gateways`: the node's gateways, the preferred one first. `on`: the local day. `gateway`: the one that the call
+    came in by, as found from its address (`source_address`). A call is a seat's exactly when its account was
+    authenticated: only the directory sets `seatline_extension`, and a gateway's channel has no account.
     """
     context = form.get("Caller-Context", "")
-    origin = Origin.GATEWAY if context == PUBLIC_CONTEXT else Origin.SEAT
+    origin = _origin(form)
     return Call(
         origin=origin,
         node=node,
         context=context,
         dialled=form.get("Caller-Destination-Number", ""),
+        on=on,
         caller=form.get("Caller-Caller-ID-Number", ""),
         extension=form.get("variable_seatline_extension") if origin is Origin.SEAT else None,
         gateway=gateway if origin is Origin.GATEWAY else None,
         gateways=gateways,
+        seat_id=form.get("variable_seatline_seat") if origin is Origin.SENT_ON else None,
+        ran=_DIRECTIONS.get(form.get("variable_seatline_direction", "")) if origin is Origin.SENT_ON else None,
     )
 
 
+def _origin(form: Mapping[str, str]) -> Origin:
+    if is_sent_on(form):
+        return Origin.SENT_ON
+    return Origin.GATEWAY if form.get("Caller-Context") == PUBLIC_CONTEXT else Origin.SEAT
+
+
+def is_sent_on(form: Mapping[str, str]) -> bool:
+    """Whether the channel is the outside party of a call that we have routed before: it says so itself.
+
+    A new call has no `seatline_leg`; nobody outside the node can set a channel variable of this name.
+    """
+    return form.get("variable_seatline_leg") == LEG_GATEWAY
+
+
 def calling_tenant(form: Mapping[str, str]) -> str | None:
-    """The id of the tenant whose seat calls, as the directory told the node; None for a call from outside."""
+    """The id of the tenant whose seat calls or sends a call on, as the node was told; None for one from outside."""
     return form.get("variable_seatline_tenant") or None
 
 

@@ -28,6 +28,15 @@ class NotWritable(ValueError):
         super().__init__(f"the value of {name!r} holds a control character, which XML cannot carry; remove it")
 
 
+class FromNode(str):
+    """The name of a global variable that a node's own files set; the node puts its value in its place.
+
+    For what only the node's files know, such as a path, in documents that are also answered while it runs.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Element:
     """One element: its name, its attributes in order, its children."""
@@ -53,6 +62,8 @@ class Element:
 
 def escape(name: str, value: str) -> str:
     """`value` as it may stand between double quotes; raises `NotWritable` for what XML cannot carry."""
+    if isinstance(value, FromNode):
+        return f"$${{{value}}}"
     if not value.isprintable() and any(not _is_carried(character) for character in value):
         raise NotWritable(name)
     return value.translate(_TRANSLATION)
@@ -73,7 +84,7 @@ def element(name: str, /, *children: Element, **attributes: str) -> Element:
 
 def param(name: str, value: str | int) -> Element:
     """`<param name= value=/>`, the form of nearly all of FreeSWITCH's settings."""
-    return element("param", name=name, value=str(value))
+    return element("param", name=name, value=value if isinstance(value, str) else str(value))
 
 
 def flag(name: str, value: bool) -> Element:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 MAX_PORT = 65_535
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?", re.ASCII)
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/@+-]{1,1000}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})", re.ASCII)
 
 
@@ -74,8 +75,11 @@ class NodeConfiguration:
     `name` is the node's user name towards the API and its switch name, `node_secret` the password to it.
     `api_url`: base address of the API, such as `https://api.example`. `spool_directory`: absolute; call
     records that could not be delivered go to `failed/` below it, every record to `all/` (see
-    `switch.node_configuration`). `control_networks`: who may connect to the event socket. Time-outs in
-    seconds; an RTP time-out of 0 never ends a call without media.
+    `switch.node_configuration`). `control_networks`: who may connect to the event socket. `api_ca_file`: on
+    the node, who vouches for the certificate of an https API; by default the authorities that the node's curl trusts.
+    `sip_tls_port`: where phones register over TLS, with what lies in `sip_tls_directory` on the node
+    (`switch.node_certificates`); None: nowhere. Time-outs in seconds; an RTP time-out of 0 never ends a call without
+    media.
     """
 
     name: str
@@ -91,6 +95,9 @@ class NodeConfiguration:
     rtp_end_port: int
     spool_directory: Path
     gateways: tuple[Gateway, ...] = ()
+    api_ca_file: Path | None = None
+    sip_tls_port: int | None = None
+    sip_tls_directory: Path | None = None
     max_sessions: int = 5000
     sessions_per_second: int = 200
     control_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
@@ -105,6 +112,7 @@ class NodeConfiguration:
     def __post_init__(self) -> None:
         self._check_identity()
         self._check_network()
+        self._check_tls()
         for setting in (
             "max_sessions",
             "sessions_per_second",
@@ -149,6 +157,20 @@ class NodeConfiguration:
             if not _is_network(network):
                 raise SettingRefused("control_networks", f"IP networks, not {network!r}")
 
+    def _check_tls(self) -> None:
+        if self.api_ca_file is not None:
+            _check_path("api_ca_file", self.api_ca_file)
+            if not self.api_url.startswith("https:"):
+                raise SettingRefused("api_ca_file", "an https address of the API, because there is a CA file")
+        if self.sip_tls_port is None:
+            return
+        _check_port("sip_tls_port", self.sip_tls_port)
+        if self.sip_tls_port in {self.sip_port, self.external_sip_port}:
+            raise SettingRefused("sip_tls_port", "another port than sip_port and external_sip_port")
+        if self.sip_tls_directory is None:
+            raise SettingRefused("sip_tls_directory", "where the certificate lies, because there is a sip_tls_port")
+        _check_path("sip_tls_directory", self.sip_tls_directory)
+
     def endpoint(self, path: str) -> str:
         """The address of an API path, such as `/switch/cdr`."""
         return self.api_url.rstrip("/") + path
@@ -186,6 +208,12 @@ def _is_network(text: str) -> bool:
 def _check_port(setting: str, port: int) -> None:
     if not 1 <= port <= MAX_PORT:
         raise SettingRefused(setting, f"a port from 1 to {MAX_PORT}, not {port}")
+
+
+def _check_path(setting: str, path: PurePath) -> None:
+    """FreeSWITCH's preprocessor reads these, which knows no escapes."""
+    if _PLAIN_PATH.fullmatch(str(path)) is None:
+        raise SettingRefused(setting, "an absolute path of letters, digits and . _ / @ + -")
 
 
 def _check_at_least(setting: str, value: int, least: int) -> None:

@@ -5,12 +5,20 @@ runs.
 from __future__ import annotations
 
 from switch.documents.directory import INTERNAL_PROFILE
-from switch.documents.markup import Element, element, flag, param
+from switch.documents.markup import Element, FromNode, element, flag, param
 from switch.documents.settings import Gateway, NodeConfiguration
 from switch.routing import PUBLIC_CONTEXT, REFUSED_CONTEXT
 
 EXTERNAL_PROFILE = "external"
 """The profile that gateways call and are called by."""
+
+SIP_TLS = FromNode("seatline_sip_tls")
+SIP_TLS_PORT = FromNode("seatline_sip_tls_port")
+SIP_TLS_DIRECTORY = FromNode("seatline_sip_tls_directory")
+"""Set in the node's `vars.xml`: whether it listens for SIP over TLS, where, and where its certificate lies."""
+
+TLS_VERSIONS = "tlsv1.2,tlsv1.3"
+TLS_CIPHERS = "HIGH:!aNULL:!MD5:!RC4:!3DES"
 
 GATEWAY_LIST = "gateways"
 CONTROL_LIST = "control"
@@ -71,7 +79,14 @@ def _internal(settings: NodeConfiguration) -> Element:
         element("domains"),
         element(
             "settings",
-            *_common(settings, settings.sip_port),
+            *_common(settings, settings.sip_port, tls=SIP_TLS),
+            # Phones that register over TLS may offer SRTP, which mod_sofia takes where it is offered.
+            param("tls-sip-port", SIP_TLS_PORT),
+            param("tls-cert-dir", SIP_TLS_DIRECTORY),
+            param("tls-version", TLS_VERSIONS),
+            param("tls-ciphers", TLS_CIPHERS),
+            # Phones show a password, not a certificate.
+            param("tls-verify-policy", "none"),
             param("context", REFUSED_CONTEXT),
             flag("auth-calls", True),
             flag("auth-all-packets", False),
@@ -83,6 +98,8 @@ def _internal(settings: NodeConfiguration) -> Element:
             param("challenge-realm", "auto_from"),
             param("nonce-ttl", NONCE_LIFETIME_SECONDS),
             param("apply-nat-acl", "nat.auto"),
+            # Transfers to other machines are asked for in the section `channels` (see `files`), which allows none.
+            flag("channel-xml-fetch-on-nightmare-transfer", True),
         ),
         name=INTERNAL_PROFILE,
     )
@@ -100,19 +117,21 @@ def _external(settings: NodeConfiguration) -> Element:
             flag("auth-calls", False),
             param("apply-inbound-acl", GATEWAY_LIST),
             flag("disable-register", True),
+            # Only our own phones may send a call on.
+            flag("disable-transfer", True),
         ),
         name=EXTERNAL_PROFILE,
     )
 
 
-def _common(settings: NodeConfiguration, port: int) -> tuple[Element, ...]:
+def _common(settings: NodeConfiguration, port: int, *, tls: str = "false") -> tuple[Element, ...]:
     return (
         param("user-agent-string", "Seatline"),
         param("sip-ip", settings.sip_ip),
         param("sip-port", port),
         param("rtp-ip", settings.sip_ip),
         param("dialplan", "XML"),
-        flag("tls", False),
+        param("tls", tls),
         flag("manage-presence", False),
         param("inbound-codec-prefs", CODECS),
         param("outbound-codec-prefs", CODECS),
@@ -124,6 +143,8 @@ def _common(settings: NodeConfiguration, port: int) -> tuple[Element, ...]:
         param("session-timeout", SESSION_TIMEOUT_SECONDS),
         param("max-recv-requests-per-second", MAX_REQUESTS_PER_SECOND),
         *_media_timeouts(settings),
+        # A redirection (302) goes through the dialplan instead of straight to the address that the other side names.
+        flag("manual-redirect", True),
         # While a node drains it says so when asked, not only when called.
         flag("sip-options-respond-503-on-busy", True),
     )

@@ -1,6 +1,4 @@
-"""A client for FreeSWITCH's event socket (mod_event_socket): commands, background jobs and an ordered event
-stream.
-"""
+"""A client for FreeSWITCH's event socket (mod_event_socket): commands, background jobs, an ordered event stream."""
 
 from __future__ import annotations
 
@@ -28,6 +26,13 @@ from switch.esl.frames import EVENT_JSON, EVENT_PLAIN, Event, Frame, FrameParser
 DEFAULT_TIMEOUT_SECONDS = 10.0
 CLOSE_TIMEOUT_SECONDS = 2.0
 MAX_QUEUED_EVENTS = 20_000
+MAX_QUEUED_EVENT_BYTES = 64 * 1024 * 1024
+"""Both limits hold: an event may carry a body of megabytes."""
+
+MAX_UNSENT_BYTES = 1024 * 1024
+MAX_ANSWER_WAIT_SECONDS = 120.0
+"""Answers come in order, so one that is out this long has stopped all commands: the connection is given up."""
+
 MAX_PENDING_COMMANDS = 1_000
 MAX_COMMAND_CHARACTERS = 32_768
 _READ_BYTES = 65_536
@@ -65,6 +70,7 @@ class EslConnection:
         writer: asyncio.StreamWriter,
         address: tuple[str, int],
         max_queued_events: int,
+        max_queued_event_bytes: int = MAX_QUEUED_EVENT_BYTES,
     ) -> None:
         self.address = address
         self.dropped_events = 0
@@ -72,11 +78,13 @@ class EslConnection:
         self._reader = reader
         self._writer = writer
         self._max_queued_events = max_queued_events
+        self._max_queued_event_bytes = max_queued_event_bytes
         self._parser = FrameParser()
         self._ready: deque[Frame] = deque()
-        self._replies: deque[asyncio.Future[Frame]] = deque()
+        self._replies: deque[tuple[asyncio.Future[Frame], float]] = deque()
         self._jobs: dict[str, asyncio.Future[str]] = {}
-        self._queue: deque[Event] = deque()
+        self._queue: deque[tuple[Event, int]] = deque()
+        self._queued_bytes = 0
         self._queue_changed = asyncio.Event()
         self._subscribed: set[str] = set()
         self._ended: EslError | None = None
@@ -96,6 +104,7 @@ class EslConnection:
         *,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         max_queued_events: int = MAX_QUEUED_EVENTS,
+        max_queued_event_bytes: int = MAX_QUEUED_EVENT_BYTES,
     ) -> Self:
         """Connect and authenticate, all within `timeout_seconds`.
 
@@ -107,7 +116,7 @@ class EslConnection:
         try:
             async with asyncio.timeout(timeout_seconds):
                 reader, writer = await asyncio.open_connection(host, port)
-                connection = cls(reader, writer, (host, port), max_queued_events)
+                connection = cls(reader, writer, (host, port), max_queued_events, max_queued_event_bytes)
                 await connection._authenticate(password)
         except TimeoutError:
             _abort(writer)
@@ -142,6 +151,11 @@ class EslConnection:
         """How many events wait to be read."""
         return len(self._queue)
 
+    @property
+    def queued_event_bytes(self) -> int:
+        """How many bytes they had on the wire."""
+        return self._queued_bytes
+
     async def api(self, command: str, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> str:
         """Run an API command and return its whole output.
 
@@ -153,9 +167,7 @@ class EslConnection:
         return _accepted(command, output)
 
     async def bgapi(self, command: str, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> str:
-        """Run an API command in the background of FreeSWITCH and wait for its BACKGROUND_JOB; errors as
-        `api`.
-        """
+        """Run an API command in the background of FreeSWITCH and wait for its BACKGROUND_JOB; errors as `api`."""
         _checked(command, "the command")
         job_id = str(uuid.uuid4())
         job: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -180,9 +192,7 @@ class EslConnection:
         return _accepted(command, output)
 
     async def subscribe(self, *events: str, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> None:
-        """Ask for events by name; a name with `::` (`sofia::register`) is a CUSTOM subclass. Adds to earlier
-        calls.
-        """
+        """Ask for events by name, besides earlier ones; one with `::` (`sofia::register`) is a CUSTOM subclass."""
         if not events:
             raise EslArgumentRefused("name at least one event to subscribe to, e.g. 'HEARTBEAT'")
         for name in events:
@@ -210,12 +220,15 @@ class EslConnection:
                 raise self._lost()
             self._queue_changed.clear()
             await self._queue_changed.wait()
-        return self._queue.popleft()
+        event, size_bytes = self._queue.popleft()
+        self._queued_bytes -= size_bytes
+        return event
 
     def discard_queued_events(self) -> None:
         """Throw away the events that wait and count them as dropped."""
         self.dropped_events += len(self._queue)
         self._queue.clear()
+        self._queued_bytes = 0
 
     async def close(self) -> None:
         """Say goodbye and close; every waiter gets EslConnectionLost. May be called twice."""
@@ -276,7 +289,7 @@ class EslConnection:
         elif kind in ("command/reply", "api/response"):
             if not self._replies:
                 raise EslProtocolError("an answer came that nobody had asked for")
-            waiter = self._replies.popleft()
+            waiter, _ = self._replies.popleft()
             if not waiter.done():
                 waiter.set_result(frame)
         elif kind == "text/disconnect-notice":
@@ -301,10 +314,13 @@ class EslConnection:
                 if not job.done():
                     job.set_result(event.body)
                 return
-        if len(self._queue) >= self._max_queued_events:
+        size_bytes = len(frame.body)
+        is_full = len(self._queue) >= self._max_queued_events
+        if is_full or self._queued_bytes + size_bytes > self._max_queued_event_bytes:
             self.dropped_events += 1
             return
-        self._queue.append(event)
+        self._queue.append((event, size_bytes))
+        self._queued_bytes += size_bytes
         self._queue_changed.set()
 
     async def _subscribe(self, events: list[str], *, timeout_seconds: float) -> None:
@@ -319,16 +335,30 @@ class EslConnection:
     async def _command(self, *lines: str, timeout_seconds: float) -> Frame:
         """Send one command and wait for its answer; a late answer is thrown away in its turn."""
         self._check_open()
-        if len(self._replies) >= MAX_PENDING_COMMANDS:
-            raise EslTooManyCommands(MAX_PENDING_COMMANDS)
-        waiter: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
-        self._replies.append(waiter)
+        loop = asyncio.get_running_loop()
+        self._check_answering(loop.time())
+        is_unread = self._writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES
+        if is_unread or len(self._replies) >= MAX_PENDING_COMMANDS:
+            raise EslTooManyCommands(len(self._replies))
+        waiter: asyncio.Future[Frame] = loop.create_future()
+        self._replies.append((waiter, loop.time()))
         self._writer.write(("\n".join(lines) + "\n\n").encode("utf-8", errors="replace"))
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await waiter
         except TimeoutError:
             raise EslTimeout(lines[0], timeout_seconds) from None
+
+    def _check_answering(self, now_seconds: float) -> None:
+        """Give the connection up when its oldest command, which nobody waits for any more, blocks all others."""
+        if not self._replies:
+            return
+        waiter, sent_at_seconds = self._replies[0]
+        if waiter.done() and now_seconds - sent_at_seconds > MAX_ANSWER_WAIT_SECONDS:
+            silence = f"unanswered for {MAX_ANSWER_WAIT_SECONDS:g} s"
+            self._end(EslConnectionLost(f"{self.address[0]}:{self.address[1]} has left a command {silence}"))
+            self._writer.transport.abort()
+            self._check_open()
 
     def _check_open(self) -> None:
         if self._ended is not None:
@@ -346,7 +376,8 @@ class EslConnection:
         if self._ended is not None:
             return
         self._ended = error
-        for waiter in (*self._replies, *self._jobs.values()):
+        waiters = [waiter for waiter, _ in self._replies]
+        for waiter in (*waiters, *self._jobs.values()):
             if not waiter.done():
                 waiter.set_exception(self._lost())
         self._replies.clear()

@@ -18,6 +18,8 @@ from switch.esl.errors import EslProtocolError
 MAX_HEADER_BYTES = 64 * 1024
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_EVENT_HEADERS = 10_000
+MAX_JSON_EVENT_BYTES = 1024 * 1024
+"""We subscribe to plain events; a JSON one costs many times its bytes in memory, so few are taken."""
 
 EVENT_PLAIN = "text/event-plain"
 EVENT_JSON = "text/event-json"
@@ -78,13 +80,13 @@ class Event:
 
 
 def _header_lines(block: bytes, *, url_encoded: bool) -> dict[str, str]:
+    if block.count(b"\n") >= MAX_EVENT_HEADERS:
+        raise EslProtocolError(f"more than {MAX_EVENT_HEADERS} header lines in one frame")
     headers: dict[str, str] = {}
     for line in block.decode("utf-8", errors="replace").split("\n"):
         name, colon, value = line.rstrip("\r").partition(":")
         if not colon:
             continue
-        if len(headers) >= MAX_EVENT_HEADERS:
-            raise EslProtocolError(f"more than {MAX_EVENT_HEADERS} headers in one frame")
         value = value.removeprefix(" ")
         headers.setdefault(name.strip(), unquote(value, errors="replace") if url_encoded else value.strip())
     return headers
@@ -167,7 +169,7 @@ def parse_event(frame: Frame) -> Event:
     if frame.content_type == EVENT_PLAIN:
         return _plain_event(frame.body)
     if frame.content_type == EVENT_JSON:
-        return _json_event(frame.text)
+        return _json_event(frame.body)
     raise EslProtocolError(f"a frame of type {frame.content_type[:40]!r} holds no event")
 
 
@@ -183,21 +185,27 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
-def _json_event(text: str) -> Event:
+def _json_event(content: bytes) -> Event:
+    if len(content) > MAX_JSON_EVENT_BYTES:
+        raise EslProtocolError(f"a text/event-json body is longer than {MAX_JSON_EVENT_BYTES} bytes")
     try:
-        content: object = json.loads(text)
+        fields: object = json.loads(content.decode("utf-8", errors="replace"))
+        if not isinstance(fields, dict):
+            raise EslProtocolError("a text/event-json body is not a JSON object")
+        if len(fields) > MAX_EVENT_HEADERS:
+            raise EslProtocolError(f"more than {MAX_EVENT_HEADERS} headers in one event")
+        headers = {_clean(str(name)): _clean(_json_value(value)) for name, value in fields.items()}
     except (ValueError, RecursionError) as error:
-        raise EslProtocolError("a text/event-json body is not JSON") from error
-    if not isinstance(content, dict):
-        raise EslProtocolError("a text/event-json body is not a JSON object")
-    headers: dict[str, str] = {}
-    for name, value in content.items():
-        if isinstance(value, list):
-            # FreeSWITCH writes a repeated header as a list here and in this form in plain events.
-            headers[_clean(str(name))] = _clean("ARRAY::" + "|:".join(str(item) for item in value))
-        else:
-            headers[_clean(str(name))] = _clean(value if isinstance(value, str) else json.dumps(value))
+        # Nesting that was just shallow enough to be read can be too deep to be written again.
+        raise EslProtocolError("a text/event-json body is not JSON, or nested too deeply") from error
     return Event(headers, headers.pop("_body", ""))
+
+
+def _json_value(value: object) -> str:
+    if isinstance(value, list):
+        # FreeSWITCH writes a repeated header as a list here and in this form in plain events.
+        return "ARRAY::" + "|:".join(str(item) for item in value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def format_frame(headers: Mapping[str, str], body: bytes = b"") -> bytes:

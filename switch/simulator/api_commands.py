@@ -63,13 +63,16 @@ class ApiCommands:
             "global_getvar": self._global_getvar,
             "hostname": self._hostname,
             "hupall": self._hupall,
+            "limit_usage": self._limit_usage,
             "module_exists": self._module_exists,
             "reloadxml": self._reload_xml,
             "show": self._show,
             "sofia": self._sofia,
             "sofia_contact": self._sofia_contact,
             "status": self._status,
+            "acl": self._acl,
             "strftime_tz": self._local_time,
+            "strmicroepoch": self._microseconds,
             "switchname": self._switch_name,
             "uptime": self._uptime,
             "user_data": self._user_data,
@@ -81,6 +84,7 @@ class ApiCommands:
             "uuid_setvar": self._uuid_setvar,
             "version": self._version,
             "xml_flush_cache": self._xml_flush_cache,
+            "xml_locate": self._xml_locate,
         }
 
     async def _create_uuid(self, argument: str) -> str:
@@ -102,7 +106,7 @@ class ApiCommands:
         counters, limits = self.core.counters, self.core.limits
         return (
             f"UP {self.uptime_text()}\n"
-            f"FreeSWITCH (Version 1.11.2-release {VERSION_HUMAN}) is ready\n"
+            f"FreeSWITCH (Version 1.11.2-release {VERSION_HUMAN}) is {self._readiness}\n"
             f"{counters.since_startup} session(s) since startup\n"
             f"{len(self.core.channels)} session(s) - peak {counters.peak}, last 5min {counters.peak} \n"
             f"{self.core.sessions_this_second} session(s) per Sec out of max {limits.sessions_per_second}, "
@@ -111,6 +115,11 @@ class ApiCommands:
             "min idle cpu 0.00/100.00\n"
             "Current Stack Size/Max 240K/8192K\n"
         )
+
+    @property
+    def _readiness(self) -> str:
+        """A node that is paused in either direction calls itself not ready (`switch_core_ready`)."""
+        return "not ready" if self.core.paused_inbound or self.core.paused_outbound else "ready"
 
     def uptime_text(self) -> str:
         """`0 years, 0 days, 0 hours, 0 minutes, 3 seconds, ...` as `status` and HEARTBEAT write it."""
@@ -205,11 +214,13 @@ class ApiCommands:
         return "+OK\n"
 
     async def _uuid_dump(self, argument: str) -> str:
-        uuid = argument.partition(" ")[0]
+        uuid, _, format_name = argument.partition(" ")
         channel = self.core.channels.get(uuid)
         if channel is None:
             return "-ERR No such channel!\n"
-        pairs = [*channel.headers(), *channel.variable_headers()]
+        pairs = [("Event-Name", "CHANNEL_DATA"), *channel.headers(), *channel.variable_headers()]
+        if format_name.strip().lower() == "json":
+            return json.dumps(dict(pairs), ensure_ascii=False, separators=(",", ":"))
         return "".join(f"{name}: {value}\n" for name, value in pairs)
 
     async def _user_exists(self, argument: str) -> str:
@@ -235,6 +246,19 @@ class ApiCommands:
         # Users are never cached here (no `cacheable`), so there is never anything to clear.
         return "+OK cleared 0 entries\n"
 
+    async def _xml_locate(self, argument: str) -> str:
+        words = argument.split()
+        if len(words) != 4:
+            return "-ERR bad args\n"
+        return await self.directory.locate_text(*words) or "can't find anything\n"
+
+    async def _acl(self, argument: str) -> str:
+        address, _, name = argument.partition(" ")
+        return "true" if self.core.networks.allows((name,), address) else "false"
+
+    async def _microseconds(self, argument: str) -> str:
+        return str(now_microseconds())
+
     async def _reload_xml(self, argument: str) -> str:
         return self.reload()
 
@@ -246,6 +270,12 @@ class ApiCommands:
 
     async def _module_exists(self, argument: str) -> str:
         return "true" if argument in self.core.modules else "false"
+
+    async def _limit_usage(self, argument: str) -> str:
+        words = argument.split()
+        if len(words) < 3:
+            return "USAGE: limit_usage <backend> <realm> <id> [rate]\n"
+        return str(self.core.counts.usage(words[1], words[2]))
 
     async def _sofia_contact(self, argument: str) -> str:
         return sofia_contact(self.core, argument)

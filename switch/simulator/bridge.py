@@ -45,7 +45,8 @@ async def bridge(core: SwitchCore, originator: Originator, caller: InboundLeg, d
     channel.set("DIALSTATUS", _DIAL_STATUS.get(disposition, disposition))
     if isinstance(outcome, str):
         channel.set("originate_failed_cause", outcome)
-        _handle_failure(core, channel, outcome)
+        if channel.rerouted_to is None:
+            _handle_failure(core, channel, outcome)
         return
     called = outcome
     if not caller.answer():

@@ -108,6 +108,8 @@ class Channel:
     originatees: list[Channel] = field(default_factory=list["Channel"])
     peer: Channel | None = None
     exports: dict[str, str] = field(default_factory=dict[str, str])
+    rerouted_to: tuple[str, str] | None = None
+    """Extension and context that the leg goes to next, as soon as what it runs now has ended."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     routing: asyncio.Task[None] | None = None
     """The task that runs the leg's dialplan; the call record waits for it, as it still sets variables."""

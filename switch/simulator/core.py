@@ -20,6 +20,7 @@ from switch.simulator.channel import CODEC_VARIABLES, CallerProfile, Channel, Ti
 from switch.simulator.events import EventBus, NodeIdentity, now_microseconds
 from switch.simulator.record_delivery import RecordDelivery
 from switch.simulator.registrar import Registrar
+from switch.simulator.resource_counts import ResourceCounts
 from switch.simulator.settings import GatewaySettings, ProfileSettings, SwitchLimits
 from switch.simulator.xml_lookup import XmlLookup
 
@@ -84,6 +85,8 @@ class SwitchCore:
     channels: dict[str, Channel] = field(default_factory=dict[str, Channel])
     profiles: dict[str, ProfileState] = field(default_factory=dict[str, ProfileState])
     counters: SessionCounters = field(default_factory=SessionCounters)
+    counts: ResourceCounts = field(default_factory=ResourceCounts)
+    """What the application `limit` has counted."""
     paused_inbound: bool = False
     paused_outbound: bool = False
     _emptied: asyncio.Event = field(default_factory=asyncio.Event)
@@ -203,6 +206,7 @@ class SwitchCore:
         if channel.peer is not None:
             self._note_end_of_bridge(channel, channel.peer)
         self.fire("CHANNEL_HANGUP", channel)
+        self.counts.release(channel.uuid)
         channel.enter_hangup()
         if channel.end is not None:
             channel.end(cause)

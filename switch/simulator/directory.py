@@ -66,6 +66,13 @@ class Directory:
         )
         return _locate(section, user, domain)
 
+    async def locate_text(self, section: str, tag: str, key: str, value: str) -> str:
+        """The XML of the first element `<tag key="value">` of a section, as `xml_locate` shows it; '' for none."""
+        form = self.request_head("REQUEST_PARAMS", "mod_commands.c", "xml_locate_function", 1887)
+        found = await self._lookup.locate(section, tag_name=tag, key_name=key, key_value=value, form=form)
+        wanted = None if found is None else next((each for each in found.iter(tag) if each.get(key) == value), None)
+        return "" if wanted is None else ElementTree.tostring(wanted, encoding="unicode")
+
     def request_head(self, event_name: str, file: str, function: str, line: int) -> Pairs:
         """The fields that stand in front of every request's own: those of an event."""
         head = self._identity.event_headers(file=file, function=function, line=line)

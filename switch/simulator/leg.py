@@ -17,6 +17,7 @@ from switch.sip.endpoint import SipEndpoint
 from switch.sip.errors import SipError
 from switch.sip.message import Request, Response
 from switch.sip.transactions import ClientTransaction, ServerTransaction
+from switch.sip.uri import NameAddress
 
 SDP_TYPE = "application/sdp"
 _CANCELLED = {
@@ -29,6 +30,7 @@ _CANCELLED = {
 _FIRST_MEDIA_PORT = 16_384
 _MEDIA_PORTS = 16_384
 _OK = 200
+REDIRECTIONS = frozenset({300, 301, 302, 305})
 
 
 class LegHost(Protocol):
@@ -325,9 +327,26 @@ class OutboundLeg(Leg):
         if self.channel.is_up:
             variables["sip_hangup_disposition"] = "recv_refuse"
         self.host.state.failed_calls_out += 1
-        cause = causes.from_sip(response.status)
+        cause = self._redirected(response) or causes.from_sip(response.status)
         variables["sip_term_cause"] = str(causes.q850(cause))
         self._over(cause)
+
+    def _redirected(self, response: Response) -> str | None:
+        """The cause with which a leg ends that was sent elsewhere, after its caller was told; None: it was not.
+
+        With `manual-redirect`, as our profiles have it (`sofia_handle_sip_r_invite`): the caller goes through the
+        dialplan again, the address itself is never called.
+        """
+        contacts = response.headers.all("Contact")
+        if response.status not in REDIRECTIONS:
+            return None
+        if is_true(self.channel.variables.get("outbound_redirect_fatal")):
+            return "REQUESTED_CHAN_UNAVAIL"
+        caller = self.channel.originator
+        if caller is not None and caller.is_up and contacts:
+            context = self.channel.variables.get("sip_redirect_context") or "redirected"
+            caller.rerouted_to = (NameAddress.parse(contacts[0]).uri.user, context)
+        return "REDIRECTION_TO_NEW_DESTINATION"
 
     def _over(self, cause: str) -> None:
         self.core.hang_up(self.channel, cause)

@@ -21,6 +21,9 @@ from switch.simulator.leg import InboundLeg
 from switch.simulator.originate import Originator
 
 MAX_TRANSFERS = 16
+LIMIT_WORDS = 4
+"""Backend, realm, resource, most[/seconds]: without a most it would only count."""
+
 MAX_SLEEP_SECONDS = 3_600.0
 
 _SILENCE = re.compile(r"^silence_stream://(?P<milliseconds>-?\d+)")
@@ -37,7 +40,6 @@ class CallSession:
         self._originator = originator
         self._leg = leg
         self._channel: Channel = leg.channel
-        self._transfer_to: tuple[str, str] | None = None
         self._applications: dict[str, Application] = {
             "answer": self._answer,
             "bridge": self._bridge,
@@ -45,6 +47,7 @@ class CallSession:
             "export": self._export,
             "hangup": self._hangup,
             "info": self._nothing,
+            "limit": self._limit,
             "log": self._nothing,
             "multiset": self._multiset,
             "park": self._wait_for_end,
@@ -62,16 +65,17 @@ class CallSession:
         """Route the call and run what the dialplan says, until it has ended."""
         for _ in range(MAX_TRANSFERS):
             await self._route()
-            if self._transfer_to is None or not self._channel.is_up:
+            if self._channel.rerouted_to is None or not self._channel.is_up:
                 break
-            self._channel.profile.destination_number, self._channel.profile.context = self._transfer_to
-            self._transfer_to = None
+            self._channel.profile.destination_number, self._channel.profile.context = self._channel.rerouted_to
+            self._channel.rerouted_to = None
         if self._channel.is_up:
             self._core.hang_up(self._channel, causes.NORMAL_CLEARING)
 
     async def _route(self) -> None:
         channel = self._channel
         channel.state = "CS_ROUTING"
+        self._core.counts.release(channel.uuid)
         pairs = self._directory.request_head("REQUEST_PARAMS", "mod_dialplan_xml.c", "dialplan_xml_locate", 619)
         pairs.extend(channel.headers())
         pairs.extend(channel.variable_headers())
@@ -96,7 +100,7 @@ class CallSession:
         )
         for action in actions:
             await self._apply(action)
-            if not channel.is_up or self._transfer_to is not None:
+            if not channel.is_up or channel.rerouted_to is not None:
                 return
 
     async def _apply(self, action: Action) -> None:
@@ -151,6 +155,18 @@ class CallSession:
     async def _hangup(self, data: str) -> None:
         self._core.hang_up(self._channel, cause_of(data))
 
+    async def _limit(self, data: str) -> None:
+        words = data.split()
+        # Without the module that counts, everything is too much.
+        is_counted = words[:1] == ["hash"] and "mod_hash" in self._core.modules
+        if len(words) >= LIMIT_WORDS and is_counted and self._core.counts.take(self._channel.uuid, *words[1:4]):
+            return
+        beyond = words[4:] or ["limit_exceeded"]
+        if beyond[0].startswith("!"):
+            self._core.hang_up(self._channel, cause_of(beyond[0].removeprefix("!")))
+        else:
+            await self._transfer(" ".join(beyond))
+
     async def _respond(self, data: str) -> None:
         status, _, reason = data.strip().partition(" ")
         number = int(status) if status.isdigit() else 0
@@ -195,5 +211,6 @@ class CallSession:
     async def _transfer(self, data: str) -> None:
         words = data.split()
         if words:
-            context = words[2] if len(words) > 2 else self._channel.profile.context
-            self._transfer_to = (words[0], context)
+            forced = self._channel.variables.get("force_transfer_context")
+            context = words[2] if len(words) > 2 else forced or self._channel.profile.context
+            self._channel.rerouted_to = (words[0], context)

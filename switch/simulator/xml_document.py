@@ -91,7 +91,7 @@ def _preprocess(path: Path, variables: dict[str, str], *, depth: int) -> list[st
         raise ConfigurationUnreadable(f"{path}: cannot be read ({error.strerror})") from error
     lines: list[str] = []
     for raw in text.splitlines():
-        line = _GLOBAL_VARIABLE.sub(lambda match: variables.get(match.group(1), ""), raw)
+        line = expanded(raw, variables)
         if line.strip().lower() in _INCLUDE_TAGS:
             continue
         directive = _DIRECTIVE.search(line)
@@ -104,6 +104,11 @@ def _preprocess(path: Path, variables: dict[str, str], *, depth: int) -> list[st
         else:
             lines.append(line)
     return lines
+
+
+def expanded(text: str, variables: dict[str, str]) -> str:
+    """The text with every `$${name}` replaced by the global variable, '' where there is none."""
+    return _GLOBAL_VARIABLE.sub(lambda match: variables.get(match.group(1), ""), text)
 
 
 def _carry_out(command: str, data: str, path: Path, variables: dict[str, str], *, depth: int) -> list[str]:

@@ -18,6 +18,7 @@ from switch.simulator.xml_document import (
     MAX_DOCUMENT_BYTES,
     SwitchDocument,
     XmlRefused,
+    expanded,
     parse_xml,
     section_of,
 )
@@ -86,7 +87,8 @@ class XmlLookup:
             _log.warning("no XML for section %s: %s answered %d", section, binding.url, response.status_code)
             return None
         try:
-            return section_of(parse_xml(response.content), section)
+            # What came over HTTP goes through the preprocessor like a file (`switch_xml_parse_file`).
+            return section_of(parse_xml(expanded(response.text, self.document.global_variables)), section)
         except XmlRefused as error:
             _log.warning("no XML for section %s from %s: %s", section, binding.url, error)
             return None

@@ -22,6 +22,7 @@ from switch.sip.endpoint import DEFAULT_USER_AGENT, SipEndpoint
 from switch.sip.errors import CallRefused, SipError, SipSyntaxError, SipTransportError, WaitExceeded
 from switch.sip.message import Headers, Request, Response
 from switch.sip.policy import Policy
+from switch.sip.stream import StreamServer
 from switch.sip.transactions import ServerTransaction, Timers
 from switch.sip.uri import NameAddress, SipUri, tag_of
 
@@ -73,6 +74,7 @@ class UserAgent:
         self._local: Address = (local_host, local_port)
         self._timers = timers or Timers()
         self._user_agent = user_agent
+        self._stream: StreamServer | None = None
         self._endpoint: SipEndpoint | None = None
         self._media: asyncio.DatagramTransport | None = None
         self._sink = _MediaSink()
@@ -120,7 +122,12 @@ class UserAgent:
             return
         host, port = self._local
         endpoint = await SipEndpoint.open(
-            host, port, on_request=self._receive, timers=self._timers, user_agent=self._user_agent
+            host,
+            port,
+            on_request=self._receive,
+            timers=self._timers,
+            user_agent=self._user_agent,
+            stream=self._stream,
         )
         try:
             media, _ = await endpoint.loop.create_datagram_endpoint(lambda: self._sink, local_addr=(host, 0))
@@ -163,7 +170,8 @@ class UserAgent:
     def contact(self) -> str:
         """Our Contact value."""
         host, port = self.address
-        return str(NameAddress(SipUri(host, self._contact_user(), port)))
+        parameters = {} if self._stream is None else {"transport": self._stream.transport.lower()}
+        return str(NameAddress(SipUri(host, self._contact_user(), port, parameters=parameters)))
 
     def own_headers(self) -> list[tuple[str, str]]:
         """Contact and Allow, for answers and INVITEs."""

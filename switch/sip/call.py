@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from switch.sip.agent import UserAgent
 
 BYE_TIMEOUT_SECONDS = 5.0
+TRANSFER_TIMEOUT_SECONDS = 5.0
 NOT_HUNG_UP = ""
 
 
@@ -121,11 +122,24 @@ class Call:
         if dialog is not None:
             await self._agent.say_goodbye(dialog)
 
-    def reject(self, status: int) -> None:
-        """Refuse an incoming call that still rings."""
+    async def transfer(self, refer_to: str, *, timeout_seconds: float = TRANSFER_TIMEOUT_SECONDS) -> int:
+        """Ask the other side to send its party to an address (REFER, RFC 3515); the status of its answer.
+
+        202 says only that it was understood. Raises SipTimeout, SipTransportError, `CallRefused` when there is no call.
+        """
+        if self.dialog is None or not self.is_live:
+            raise CallRefused("only a call that is answered and not over can be transferred")
+        request = self.dialog.create_request("REFER")
+        request.headers.add("Refer-To", refer_to)
+        for name, value in self._agent.own_headers():
+            request.headers.set(name, value)
+        return (await self._agent.ask(request, self.dialog.destination, timeout_seconds=timeout_seconds)).status
+
+    def reject(self, status: int, *, send_to: str | None = None) -> None:
+        """Refuse an incoming call that still rings; `send_to` is the address that a redirection names."""
         if self._incoming is None or self.answered or self.is_ended:
             raise CallRefused("only an incoming call that still rings can be refused")
-        self._incoming.respond(status)
+        self._incoming.respond(status, headers=() if send_to is None else [("Contact", f"<{send_to}>")])
         self._settle(status)
         self._finish("us")
 
@@ -215,7 +229,7 @@ class Call:
         if transaction.request.body:
             self._take_media(transaction.request.body)
         if policy.refusal_status is not None:
-            self.reject(policy.refusal_status)
+            self.reject(policy.refusal_status, send_to=policy.redirect_to)
             return
         transaction.respond(180, headers=self._agent.own_headers())
         self.status = 180

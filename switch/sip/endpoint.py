@@ -1,8 +1,11 @@
-"""A SIP endpoint over UDP: one socket and its transactions (RFC 3261 section 17, RFC 6026 for 2xx, RFC 3581).
+"""A SIP endpoint over UDP, TCP or TLS: one socket and its transactions.
+
+RFC 3261 section 17, RFC 6026 for 2xx, RFC 3581.
 
 How to use it:
 
-- `SipEndpoint.open(host, port, on_request=...)` binds a socket (port 0: the system chooses; see `.address`).
+- `SipEndpoint.open(host, port, on_request=...)` binds a socket (port 0: the system chooses; see `.address`); with
+  `stream` it connects to that one server instead.
 - `endpoint.send(request, destination)` starts a client transaction; `await
   transaction.final(timeout_seconds=...)` gives the final response. The endpoint writes Via, Max-Forwards and
   User-Agent, retransmits, and sends the ACK of every final answer to an INVITE by itself, also of a 2xx.
@@ -27,6 +30,7 @@ from typing import Self, cast
 from switch.sip.dialog import Address, new_tag
 from switch.sip.errors import SipSyntaxError, SipTransportError, TooManyTransactions
 from switch.sip.message import Request, Response, parse
+from switch.sip.stream import StreamServer, StreamTransport
 from switch.sip.transactions import ClientTransaction, ServerTransaction, Timers
 from switch.sip.uri import Via, is_ip_address, tag_of
 
@@ -70,7 +74,7 @@ class _Protocol(asyncio.DatagramProtocol):
 
 
 class SipEndpoint:
-    """One UDP socket with its transactions. Make it with `open`."""
+    """One socket with its transactions. Make it with `open`."""
 
     def __init__(self, *, on_request: OnRequest, timers: Timers, user_agent: str, max_transactions: int) -> None:
         self.loop = asyncio.get_running_loop()
@@ -80,7 +84,8 @@ class SipEndpoint:
         self.lost_datagrams = 0
         self._on_request = on_request
         self._max_transactions = max_transactions
-        self._transport: asyncio.DatagramTransport | None = None
+        self._transport: asyncio.DatagramTransport | StreamTransport | None = None
+        self._via_transport = "UDP"
         self._address: Address = ("", 0)
         self._clients: dict[tuple[str, str], ClientTransaction] = {}
         self._servers: dict[tuple[str, ...], ServerTransaction] = {}
@@ -96,14 +101,26 @@ class SipEndpoint:
         timers: Timers | None = None,
         user_agent: str = DEFAULT_USER_AGENT,
         max_transactions: int = MAX_TRANSACTIONS,
+        stream: StreamServer | None = None,
     ) -> Self:
-        """Bind a UDP socket at an IP address; port 0 lets the system choose. Raises SipTransportError."""
+        """Bind a UDP socket at an IP address, or connect from it; port 0 lets the system choose.
+
+        Raises SipTransportError.
+        """
         endpoint = cls(
             on_request=on_request,
             timers=timers or Timers(),
             user_agent=user_agent,
             max_transactions=max_transactions,
         )
+        if stream is not None:
+            endpoint._via_transport = stream.transport
+            endpoint._transport = connection = await StreamTransport.open(
+                stream, (host, port), received=endpoint.receive_datagram, lost=endpoint.close
+            )
+            name = connection.get_extra_info("sockname")
+            endpoint._address = (str(name[0]), int(name[1]))
+            return endpoint
         try:
             transport, _ = await endpoint.loop.create_datagram_endpoint(
                 lambda: _Protocol(endpoint), local_addr=(host, port)
@@ -127,6 +144,11 @@ class SipEndpoint:
         """Whether `close` was called."""
         return self._transport is None
 
+    @property
+    def is_reliable(self) -> bool:
+        """Whether what is sent arrives or the endpoint closes, so that no request need be repeated."""
+        return self._via_transport != "UDP"
+
     def close(self) -> None:
         """Fall silent at once; every waiter gets SipTransportError (servers' waiters: not acknowledged)."""
         if self._transport is None:
@@ -144,7 +166,7 @@ class SipEndpoint:
     def new_via(self) -> Via:
         """A Via with a branch of its own that asks for rport."""
         host, port = self._address
-        return Via(host, port, "UDP", {"branch": BRANCH_COOKIE + secrets.token_hex(8), "rport": ""})
+        return Via(host, port, self._via_transport, {"branch": BRANCH_COOKIE + secrets.token_hex(8), "rport": ""})
 
     def send(
         self,
@@ -191,7 +213,7 @@ class SipEndpoint:
         if self._transport is None:
             return
         # Every writing transport of asyncio has this method, but the type stubs name it on streams only.
-        waiting_bytes = cast("asyncio.WriteTransport", self._transport).get_write_buffer_size()
+        waiting_bytes = cast("StreamTransport", self._transport).get_write_buffer_size()
         if waiting_bytes > MAX_SEND_BUFFER_BYTES:
             self.lost_datagrams += 1
             return

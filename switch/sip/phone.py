@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
+from typing import Literal
+
 from switch.sip.agent import UserAgent, local_host_towards
 from switch.sip.authentication import MAX_ATTEMPTS, DigestUser
 from switch.sip.call import Call
@@ -10,6 +13,7 @@ from switch.sip.endpoint import DEFAULT_USER_AGENT, resolve
 from switch.sip.errors import WaitExceeded
 from switch.sip.message import Headers, Request, Response
 from switch.sip.policy import Policy
+from switch.sip.stream import StreamServer
 from switch.sip.transactions import Timers
 from switch.sip.uri import NameAddress, SipUri
 
@@ -23,7 +27,7 @@ class Phone(UserAgent):
     """The phone of `user` at `domain`, served by the switch at `server` (host or IP address, port).
 
     Give the password or, as the canary does, the stored a1-hash made for `user:domain:password`. The sockets
-    open with the first `register`, `call` or `start`.
+    open with the first `register`, `call` or `start`. Over TLS, `tls` says whom to trust.
     """
 
     def __init__(
@@ -39,9 +43,13 @@ class Phone(UserAgent):
         policy: Policy | None = None,
         timers: Timers | None = None,
         user_agent: str = DEFAULT_USER_AGENT,
+        transport: Literal["udp", "tcp", "tls"] = "udp",
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if (password is None) == (a1_hash is None):
             raise ValueError("give either the password or the a1-hash, and only one of them")
+        if (transport == "tls") != (tls is not None):
+            raise ValueError("give an SSL context for the transport tls, and for no other")
         if password is not None:
             digest_user = DigestUser.with_password(user, domain, password)
         else:
@@ -60,6 +68,8 @@ class Phone(UserAgent):
         self.registered = False
         self.registered_for_seconds = 0
         self._server_address: Address | None = None
+        self._transport = transport
+        self._tls = tls
         self._register_call_id = new_call_id()
         self._register_tag = new_tag()
         self._register_sequence = 0
@@ -73,6 +83,8 @@ class Phone(UserAgent):
             self._server_address = await resolve(*self.server)
         if not self._local[0]:
             self._local = (local_host_towards(self._server_address), self._local[1])
+        if self._transport != "udp":
+            self._stream = StreamServer(self._server_address, self._tls, name=self.server[0])
         await super().start()
 
     async def register(

@@ -20,6 +20,8 @@ class Policy:
     refusal_status: int | None = None
     answer_after_seconds: float | None = None
     hang_up_after_seconds: float | None = None
+    redirect_to: str | None = None
+    """The address that a refusal with 300 to 305 names."""
 
 
 def answers(*, after_seconds: float = 0.0, hang_up_after_seconds: float | None = None) -> Policy:
@@ -42,3 +44,8 @@ def rejects(status: int = 603) -> Policy:
     if not 300 <= status <= 699:
         raise ValueError(f"a refusal needs a status from 300 to 699, not {status}")
     return Policy(refusal_status=status)
+
+
+def redirects(address: str) -> Policy:
+    """302 Moved Temporarily to a SIP address such as `sip:13800138000@192.0.2.1`."""
+    return Policy(refusal_status=302, redirect_to=address)

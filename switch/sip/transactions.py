@@ -1,4 +1,4 @@
-"""SIP transactions over UDP (RFC 3261 section 17, RFC 6026 for 2xx); `endpoint.py` owns the socket."""
+"""SIP transactions (RFC 3261 section 17, RFC 6026 for 2xx); `endpoint.py` owns the socket."""
 
 from __future__ import annotations
 
@@ -92,7 +92,10 @@ class ClientTransaction:
         self._cancel_sent = False
         timers = endpoint.timers
         self._is_invite = request.method == "INVITE"
-        self._repeater.start(longest_seconds=float("inf") if self._is_invite else timers.t2_seconds)
+        if endpoint.is_reliable:
+            endpoint.send_datagram(request.encode(), destination)
+        else:
+            self._repeater.start(longest_seconds=float("inf") if self._is_invite else timers.t2_seconds)
         self._expiry = endpoint.loop.call_later(timers.transaction_seconds, self._expire)
 
     @property

@@ -63,6 +63,7 @@ class System:
     database_url: str
     api_port: int
     bare_port: int
+    api: ProcessOfTest
     worker: ProcessOfTest
     operator: Desk
     finance: Desk
@@ -136,6 +137,7 @@ async def running(directory: Path) -> AsyncGenerator[System]:
             database_url=url,
             api_port=api_port,
             bare_port=bare_port,
+            api=api,
             worker=worker,
             operator=Desk(http, await _client(database, "platform_operator")),
             finance=Desk(http, await _client(database, "finance")),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench import leases, month_close, re_rating
 from tests.bench.figures import Figure, write
 from tests.bench.load import FRESH_UUID, Load, LoadBroken, Outcome, drive, post
 
@@ -98,3 +99,12 @@ async def test_each_sending_has_a_uuid_of_its_own() -> None:
     _, office = await sent_once(b"y" + FRESH_UUID, b"y" + FRESH_UUID)
     assert len(office.bodies) == 2
     assert all(len(body) == 1 + len(FRESH_UUID) for body in office.bodies)
+
+
+async def test_the_month_close_and_the_re_rating_of_a_small_house(postgres_url: str) -> None:
+    async with leases.furnished(postgres_url) as made:
+        closed = await month_close.measure(made, sizes=(2, 3))
+        re_rated = await re_rating.measure(made, calls=2 * leases.CALLS_A_TENANT)
+    assert [measured.unit for measured in closed] == ["s", "1/s", "s", "1/s", "x"]
+    assert [measured.unit for measured in re_rated] == ["s", "1/s", "s", "1/s"]
+    assert all(measured.value > 0 and measured.limit > 0 for measured in [*closed, *re_rated])

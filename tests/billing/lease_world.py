@@ -13,6 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import contracts, dunning, invoice_runs, leases, ledger, payments
+from billing.ledger_models import WriteOff
 from billing.models import Allocation, Charge, Contract, Holding, Invoice, Payment, Suspension
 from billing.rules.book import Item
 from billing.rules.months import Month
@@ -205,6 +206,11 @@ class LeaseWorld:
             if (reason is None or row.reason == reason) and (void is None or (row.voided_at is not None) == void)
         ]
 
+    async def payments(self) -> list[Payment]:
+        query = select(Payment).where(Payment.tenant_id == self.tenant_id).order_by(Payment.payment_id)
+        async with self.database.transaction(Scope.platform()) as session:
+            return list((await session.execute(query)).scalars())
+
     async def balance(self) -> ledger.Balance:
         async with self.database.transaction(Scope.platform()) as session:
             return await ledger.balance(session, self.tenant_id)
@@ -231,7 +237,7 @@ class LeaseWorld:
 
 
 async def conserved(session: AsyncSession, tenant_id: str) -> None:
-    """sum(payments not reversed) + sum(credit invoices) = sum(allocated) + credit, and each part within its whole."""
+    """sum(payments, write-offs) + sum(credit invoices) = sum(allocated) + credit, and each part within its whole."""
     received = await session.scalar(
         select(func.coalesce(func.sum(Payment.amount), 0)).where(
             Payment.tenant_id == tenant_id, Payment.reversed_at.is_(None)
@@ -242,12 +248,18 @@ async def conserved(session: AsyncSession, tenant_id: str) -> None:
             Invoice.tenant_id == tenant_id, Invoice.voided_at.is_(None), Invoice.total < 0
         )
     )
+    given_up = await session.scalar(
+        select(func.coalesce(func.sum(WriteOff.amount), 0)).where(
+            WriteOff.tenant_id == tenant_id, WriteOff.reversed_at.is_(None)
+        )
+    )
     live = select(Allocation).where(Allocation.tenant_id == tenant_id, Allocation.undone_at.is_(None))
     allocations = (await session.execute(live)).scalars().all()
     account = await ledger.balance(session, tenant_id)
     assert received is not None
     assert credited is not None
-    assert received + credited == sum((each.amount for each in allocations), money.ZERO) + account.credit
+    assert given_up is not None
+    assert received + credited + given_up == sum((each.amount for each in allocations), money.ZERO) + account.credit
     assert account.credit >= 0
     assert not (account.credit and account.open_invoices), "credit lies idle beside an open invoice"
     invoices = (await session.execute(select(Invoice).where(Invoice.tenant_id == tenant_id))).scalars().all()

@@ -40,6 +40,7 @@ async def test_charges_are_listed_page_by_page_and_added_up(api: Api, calls: Cal
         "prefix": "86138",
         "billed_seconds": 1,
         "amount": "0.0100",
+        "revised_amount": None,
         "currency": "CNY",
         "rated_at": None,
     }

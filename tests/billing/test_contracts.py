@@ -36,7 +36,7 @@ async def test_a_contract_keeps_its_own_whole_terms(api: Api) -> None:
         stored = await contracts.get_contract(session, tenant_id, made["contract_id"])
         assert contracts.terms_of(stored) == preset_terms("hosted", overrides)
     viewer = await api.client("tenant_viewer", tenant_id)
-    assert (await viewer.get(f"/v1/contracts/{made['contract_id']}")).json() == made
+    assert (await viewer.get(f"/v1/contracts/{made['contract_id']}")).json().items() >= made.items()
     assert (await viewer.get("/v1/contracts")).json()["items"] == [made]
 
 

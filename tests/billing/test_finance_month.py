@@ -59,6 +59,30 @@ async def test_a_charge_waits_for_the_next_invoice_and_is_on_it_once(world: Leas
     await world.check_conservation()
 
 
+async def test_data_traffic_is_added_up_and_rounded_once(world: LeaseWorld, api: Api) -> None:
+    await opened(world)
+    finance = await api.client("finance")
+    records = [("2026-03-09", "1.2345"), ("2026-03-31", "0.0001"), ("2026-04-01", "9.9999")]
+    made = [
+        await does(finance, "/v1/one-off-charges", charge_body(world, kind="data", on=on, amount=amount, note="12 GB"))
+        for on, amount in records
+    ]
+    assert [each["amount"] for each in made] == ["1.2345", "0.0001", "9.9999"]
+    too_fine = await finance.post("/v1/one-off-charges", charge_body(world, kind="data", amount="0.00001"))
+    assert refused(too_fine) == (422, "charge_refused", "amount")
+    await world.live_to("2026-05-01")
+    april, may = await world.invoices("monthly")
+    viewer = await api.client("tenant_viewer", world.tenant_id)
+    of_april = (await viewer.get(f"/v1/invoices/{april.invoice_id}")).json()["lines"]
+    assert [(each["kind"], each["amount"]) for each in of_april] == [("rent", "4000.00"), ("data", "1.23")]
+    assert (str(may.total), str(april.tax)) == ("4010.00", "226.48")
+    explained = (await viewer.get(f"/v1/invoices/{april.invoice_id}/lines/2/explain")).json()
+    assert (explained["clause"], explained["formula"]) == ("C3, rule 3", "sum of 2 rated amounts")
+    assert [each["amount"] for each in explained["charges"]] == ["1.2345", "0.0001"]
+    assert (explained["exact"], explained["rounding"]) == ("1.2346", "-0.0046")
+    assert explained["words"][0]["en"].startswith("2 data records of March 2026")
+
+
 async def test_a_cancelled_charge_is_on_no_invoice(world: LeaseWorld, api: Api) -> None:
     await opened(world)
     finance = await api.client("finance")

@@ -318,6 +318,7 @@ async def test_an_unpaid_orders_invoice_can_be_voided_and_no_other(api: Api) -> 
         ({"channel": "cash"}, 422, "channel"),
         ({"colour": "red"}, 400, "colour"),
         ({"reference": "x" * 201}, 422, "reference"),
+        ({"currency": "USD"}, 422, "currency"),
     ],
 )
 async def test_a_payment_that_cannot_be_is_refused_by_field(

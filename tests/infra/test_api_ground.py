@@ -127,6 +127,16 @@ async def test_the_description_says_that_unknown_fields_are_refused(api: Api) ->
     assert "/v1/tenants" in document["paths"]
 
 
+async def test_every_operation_and_body_is_described(api: Api) -> None:
+    document = (await api.http.get("/schema/openapi.json")).json()
+    operations = [each for path in document["paths"].values() for each in path.values() if "operationId" in each]
+    assert len(operations) > 100
+    assert [each["operationId"] for each in operations if not each.get("description")] == []
+    schemas = document["components"]["schemas"]
+    assert "data" in schemas["NewOneOffCharge"]["description"]
+    assert [name for name in schemas if name.startswith("New") and not schemas[name].get("description")] == []
+
+
 async def test_the_documentation_page_asks_no_other_host(api: Api) -> None:
     page = await api.http.get("/schema")
     assert page.status_code == 200

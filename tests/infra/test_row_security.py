@@ -13,9 +13,12 @@ from infra.kit.partitions import PARTITIONED_TABLES
 from tenancy import tenants
 from tenancy.models import Tenant
 
-GLOBAL_TABLES = {"sip_domain", "client", "access_token", "node", "gateway", "phone_number", "rate_deck",
-                 "set_aside_record", "idempotency_record", "schedule_entry", "bank_mapping", "bank_statement",
-                 "bank_statement_line"}  # fmt: skip
+GLOBAL_TABLES = {
+    "sip_domain", "client", "access_token", "node", "gateway", "phone_number", "rate_deck", "set_aside_record",
+    "idempotency_record", "schedule_entry", "bank_mapping", "bank_statement", "bank_statement_line",
+    "stripe_event", "maintenance_window", "platform_call_policy", "node_drain", "live_node", "node_boot",
+    "started_hour", "seen_leg", "hour_sign_off", "invoice_run", "fapiao_number",
+}  # fmt: skip
 
 
 async def _two_tenants(database: Database) -> tuple[str, str]:

@@ -7,7 +7,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 ROOMS = ("tenancy", "billing", "switch", "provisioning", "infra")
-WARNINGS_WITH_A_RUNBOOK = {"call_record.set_aside"}
+WARNINGS_WITH_A_RUNBOOK = {
+    "drain.records_missing",
+    "call_record.set_aside",
+    "mail.no_server",
+    "invoice_run.waiting_for_release",
+}
 _ERROR = re.compile(r'log\.(?:error|exception)\(\s*"(?P<event>[a-z_.]+)"')
 
 

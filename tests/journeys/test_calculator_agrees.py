@@ -16,7 +16,7 @@ from tests.world import LANDLINE, MOBILE, Customer, World
 
 OPENS, PAYS_OPENING, UNTIL = "2026-06-08", "2026-06-04", "2026-09-29"
 NOTICE = timedelta(days=5)
-REASONS = ["opening", "addition", "monthly"]
+REASONS = ["opening", "addition", "monthly", "final"]
 
 
 @dataclass

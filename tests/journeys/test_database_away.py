@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,20 +12,22 @@ from typing import Any
 
 import httpx
 import psycopg
-import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 
+from billing.cards.stand_in import objects
 from infra.app import asgi
 from infra.kit import clock
 from infra.kit.database import Database
 from infra.kit.settings import Settings
 from tests.api import Api
-from tests.journeys.house import House, furnished
+from tests.billing.card_world import signature
+from tests.journeys.house import House
 from tests.switch.serving import free_port
-from tests.world import MOBILE, Answered, World
+from tests.world import MOBILE, Answered
 
 SHORT_TIMEOUT_SECONDS = 2.0
+EVENT = json.dumps(objects.event("charge.succeeded", {"id": "ch_1", "object": "charge"})).encode()
 
 
 def is_unavailable(answer: httpx.Response) -> bool:
@@ -50,6 +53,8 @@ async def test_every_route_says_that_it_is_unavailable(settings: Settings) -> No
                 form = {"grant_type": "client_credentials", "client_id": "cli_x", "client_secret": "x"}
                 body: dict[str, Any] = {"data": form} if path.startswith("/oauth") else {"json": {}}
                 headers = {"authorization": "Bearer x"} if concrete != "/oauth/token" else {}
+                if path == "/v1/stripe/webhooks":
+                    body, headers = {"content": EVENT}, {"stripe-signature": signature(EVENT)}
                 answer = await http.request(method, concrete, headers=headers, **(body if method == "post" else {}))
                 if not is_unavailable(answer):
                     wrong.append(f"{method} {path}: {answer.status_code} {answer.text[:200]}")
@@ -102,11 +107,6 @@ def cut_before(api: Api, moment: str) -> Generator[Cut]:
     finally:
         event.remove(engine, "before_cursor_execute", before_statement)
         event.remove(engine, "commit", before_commit)
-
-
-@pytest.fixture
-async def house(world: World) -> House:
-    return await furnished(world)
 
 
 ORDERING = ("INSERT INTO holding", "INSERT INTO invoice_line", "INSERT INTO seat ", "INSERT INTO audit_entry", "COMMIT")

@@ -44,6 +44,18 @@ class Desk:
         """A JSON answer to a JSON body."""
         return (await self._send("POST", path, json=body)).json()
 
+    async def put(self, path: str, **body: Any) -> Any:
+        """A JSON answer to a JSON body."""
+        return (await self._send("PUT", path, json=body)).json()
+
+    @asynccontextmanager
+    async def stream(self, path: str) -> AsyncGenerator[httpx.Response]:
+        """An answer that goes on, from its beginning."""
+        headers = {"authorization": f"Bearer {await self._signed_in()}"}
+        async with self._http.stream("GET", path, headers=headers, timeout=None) as answer:
+            assert answer.is_success, f"GET {path} answered {answer.status_code}"
+            yield answer
+
     async def items(self, path: str, **params: Any) -> list[Any]:
         """Every item of a list, page after page."""
         found: list[Any] = []
@@ -64,12 +76,15 @@ class Desk:
         return answer
 
     async def _try(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        headers = {"authorization": f"Bearer {await self._signed_in()}"}
+        return await self._http.request(method, path, headers=headers, **arguments)
+
+    async def _signed_in(self) -> str:
         if self._token is None:
             form = {"grant_type": "client_credentials"}
             answer = await self._http.post("/oauth/token", data=form, auth=self._client)
             self._token = str(answer.raise_for_status().json()["access_token"])
-        headers = {"authorization": f"Bearer {self._token}"}
-        return await self._http.request(method, path, headers=headers, **arguments)
+        return self._token
 
 
 @dataclass(slots=True)
@@ -136,6 +151,21 @@ class Customer:
     async def standing(self) -> str:
         """As the API shows it."""
         return str((await self.office.operator.get(f"/v1/tenants/{self.tenant_id}"))["standing"])
+
+    async def may(self, **changes: Any) -> None:
+        """Have the operator change what its calls may do."""
+        await self.office.operator.put(f"/v1/tenants/{self.tenant_id}/call-policy", **changes)
+
+    async def refusals(self, count: int) -> list[str]:
+        """The reasons of its refused calls, the earliest first, as soon as there are `count` of them."""
+
+        async def look() -> list[Mapping[str, Any]] | None:
+            found = await self.office.operator.items("/v1/calls", tenant_id=self.tenant_id, refused="true")
+            return found if len(found) >= count else None
+
+        found = await until(look, f"{count} refused calls of {self.domain}", limit_seconds=RECORD_LIMIT_SECONDS)
+        assert len(found) == count, f"{len(found)} refused calls instead of {count}: {found}"
+        return [leg["refusal"] for leg in reversed(found)]
 
     async def legs(self, count: int) -> list[Mapping[str, Any]]:
         """The tenant's call legs, the earliest begun first, as soon as there are `count` of them."""
@@ -267,6 +297,16 @@ class Office:
             is_caller_number=True,
         )
         return customer
+
+    async def signs_for_missing_records(self, month: str) -> None:
+        """Finance signs for what nodes that were killed could not write; a month that this held is run."""
+        hours = [each for each in await self.finance.items("/v1/completeness") if each["state"] == "incomplete"]
+        for each in hours:
+            await self.finance.post(
+                f"/v1/completeness/{each['node']}/{each['hour']}/sign-off", reason="the node was killed"
+            )
+        if hours:
+            await self.finance.post("/v1/invoice-runs", month=month)
 
     async def pay(self, tenant_id: str, amount: str) -> None:
         """Record a bank transfer of today."""

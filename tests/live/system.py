@@ -20,7 +20,9 @@ from typing import Any, Literal
 import httpx
 from cryptography.fernet import Fernet
 
+from infra.app.commands_switch import TLS_DIRECTORY
 from infra.kit import clock
+from switch.node_certificates import AUTHORITY_FILE
 from switch.node_configuration import all_records_directory, failed_records_directory
 from switch.sip.dialog import Address
 from tests.live.processes import ProcessOfTest
@@ -75,6 +77,12 @@ class LiveNode:
     process: ProcessOfTest
     sip: Address
     external_sip: Address
+    sip_tls: Address
+
+    @property
+    def authority(self) -> Path:
+        """Who vouches for the certificate that it shows to phones over TLS."""
+        return self.directory / TLS_DIRECTORY / AUTHORITY_FILE
 
     @property
     def spool(self) -> Path:
@@ -254,7 +262,7 @@ class LiveSystem:
                 "/v1/gateways", json={"name": GATEWAY, "host": LOOPBACK, "port": self.carrier_port}
             ).raise_for_status()
             for index, name in enumerate(NODES):
-                sip_port, external_sip_port, esl_port = free_ports(3)
+                sip_port, external_sip_port, esl_port, sip_tls_port = free_ports(4)
                 first_rtp_port = FIRST_RTP_PORT + index * RTP_PORTS_A_NODE
                 body = {
                     "name": name,
@@ -274,12 +282,25 @@ class LiveSystem:
                     self._node_process(name, directory),
                     sip=(LOOPBACK, sip_port),
                     external_sip=(LOOPBACK, external_sip_port),
+                    sip_tls=(LOOPBACK, sip_tls_port),
                 )
 
     def _configure(self, name: str) -> Path:
         directory = self.directory / "nodes" / name / "conf"
-        self.seatline("node-config", name, "--out", str(directory))
+        return self.configure(name, directory)
+
+    def configure(self, name: str, directory: Path, *more: str) -> Path:
+        """Write a node's configuration directory, with a self-made certificate for phones, and return it."""
+        port = str(self.nodes[name].sip_tls[1])
+        self.seatline("node-config", name, "--out", str(directory), "--sip-tls-port", port, *more)
         return directory
+
+    def start_from(self, name: str, configuration: Path) -> None:
+        """Start a node that does not run from another configuration directory."""
+        node = self.nodes[name]
+        node.directory = configuration
+        node.process = self._node_process(name, configuration.parent)
+        node.process.start()
 
     def _node_process(self, name: str, directory: Path) -> ProcessOfTest:
         log = self.directory / "logs" / f"{name}.log"

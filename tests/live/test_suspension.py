@@ -124,6 +124,7 @@ async def falls_behind(office: Office, customer: Customer) -> None:
     office.system.travel_to(clock.local_midnight(first) + timedelta(hours=9))
 
     async def invoiced() -> list[object]:
+        await office.signs_for_missing_records(f"{first:%Y-%m}")
         invoices = await office.finance.items("/v1/invoices", tenant_id=customer.tenant_id)
         return [invoice for invoice in invoices if invoice["reason"] == "monthly"]
 

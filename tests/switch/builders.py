@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date, timedelta
 
+from infra.kit import clock
 from switch.admission import SeatView, Standing, TenantView
+from switch.live.models import LiveLeg
 from switch.routing import Call, Origin
 
 NODE = "node-1"
+DAY = date(2026, 7, 1)
 NUMBER = "861088880001"
 
 TENANT = TenantView(
@@ -27,6 +31,28 @@ TENANT = TenantView(
 )
 
 
+def running_leg(tenant_id: str, node: str, leg_id: str, **changes: object) -> LiveLeg:
+    """A seat's call out that was answered a minute ago, as the live view has it."""
+    now = clock.now()
+    values: dict[str, object] = {
+        "tenant_id": tenant_id,
+        "node": node,
+        "leg_id": leg_id,
+        "leg": "caller",
+        "direction": "outbound",
+        "state": "answered",
+        "other_leg_id": None,
+        "seat_id": None,
+        "caller": "1001",
+        "destination": "8613800138000",
+        "gateway": "carrier",
+        "started_at": now - timedelta(seconds=70),
+        "answered_at": now - timedelta(seconds=60),
+        "changed_at": now,
+    }
+    return LiveLeg(**values | changes)
+
+
 def tenant(**changes: object) -> TenantView:
     """An active tenant with three open seats, one closed seat and a canary account."""
     return replace(TENANT, **changes)  # pyright: ignore[reportArgumentType]
@@ -39,6 +65,7 @@ def from_seat(dialled: str, *, extension: str = "1001", context: str = "ten_a", 
         node=node,
         context=context,
         dialled=dialled,
+        on=DAY,
         caller=extension,
         extension=extension,
         gateways=("carrier", "spare"),
@@ -52,6 +79,7 @@ def from_gateway(dialled: str, *, caller: str = "13911112222") -> Call:
         node=NODE,
         context="public",
         dialled=dialled,
+        on=DAY,
         caller=caller,
         gateway="carrier",
         gateways=("carrier", "spare"),

@@ -222,12 +222,16 @@ def call_record(
     milliseconds: int = 4_040,
     **variables: str,
 ) -> dict[str, Any]:
-    """A record as a running FreeSWITCH posts it, of a leg answered a second after it began (0 ms: not answered)."""
+    """A record as a running FreeSWITCH posts it, of a leg answered a second after it began (0 ms: not answered).
+
+    Without the boot it belongs to: a record alone says nothing of the sessions beside it.
+    """
     began = int((began_at or clock.now()).timestamp()) * 1_000_000
     answered = began + 1_000_000 if milliseconds else 0
     record: dict[str, Any] = json.loads(
         (RECORDED / f"{'gateway' if leg == 'gateway' else 'caller'}-leg.json").read_text()
     )
+    del record["core-uuid"]
     record["variables"] |= {
         "uuid": str(uuid.uuid4()),
         "seatline_tenant": tenant_id,

@@ -19,7 +19,7 @@ from infra.kit.database import Database, Scope
 from infra.kit.jobs import Runtime
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
-from switch import accounts, canary, placements
+from switch import accounts, canary, nodes, placements
 from switch import jobs as switch_jobs
 from switch.canary import Observation, Subject
 from switch.commands import NodeControl
@@ -134,6 +134,16 @@ async def test_a_suspension_without_effect_is_an_alarm_after_the_limit(
         assert (row.is_alarm, row.seconds_to_effect) == (True, None)
         assert (row.lookup, row.registration) == (seen.lookup, seen.registration)
     assert script.seconds <= 2 * canary.LIMIT_SECONDS
+
+
+async def test_a_node_that_is_drained_and_takes_nobody_in_is_no_alarm(
+    database: Database, runtime: Runtime, tenant: Tenant
+) -> None:
+    async with database.transaction(Scope.platform()) as session:
+        (await nodes.get_by_name(session, "fs-1")).state = "draining"
+    busy = Observation("found", "refused 503")
+    rows = await _check(runtime, tenant, 1, Scripted({"fs-1": [busy], "fs-2": [REFUSED]}))
+    assert set(rows) == {"fs-2"}
 
 
 async def test_the_time_before_we_began_to_look_counts_and_travelling_meanwhile_does_not(

@@ -25,7 +25,7 @@ from switch.documents.directory import HashRefused
 from switch.documents.forms import calling_tenant, source_address
 from switch.documents.markup import NotWritable, element
 from switch.routing import Call, Origin, Route, route
-from tests.switch.builders import NUMBER, TENANT, from_gateway, from_seat, tenant
+from tests.switch.builders import DAY, NUMBER, TENANT, from_gateway, from_seat, tenant
 
 A1_HASH = "0123456789abcdef0123456789abcdef"
 USER = DirectoryUser("a.example", "1001", A1_HASH, "ten_a", "seat_1", "ten_a")
@@ -134,7 +134,8 @@ def test_a_call_between_seats_marks_both_legs() -> None:
     assert target == "user/1002@a.example"
     common = {"seatline_tenant": "ten_a", "seatline_direction": "internal", "seatline_destination": "1002"}
     service = {"seatline_service": "ten_a"}
-    assert callee == common | service | {"seatline_leg": "seat", "seatline_seat": "seat_2"}
+    anew = {"force_transfer_context": "ten_a", "sip_redirect_context": "ten_a"}
+    assert callee == common | service | anew | {"seatline_leg": "seat", "seatline_seat": "seat_2"}
     assert caller.items() >= (common | service | {"seatline_leg": "caller", "seatline_seat": "seat_1"}).items()
     assert caller["hangup_after_bridge"] == "true"
     assert caller["continue_on_fail"] == "false"
@@ -155,6 +156,8 @@ def test_a_call_out_bills_by_its_gateway_leg_and_shows_the_tenants_number() -> N
         "seatline_gateway": "carrier",
         "seatline_leg": "gateway",
         "seatline_seat": "seat_1",
+        "force_transfer_context": "ten_a",
+        "outbound_redirect_fatal": "true",
     }
     assert caller["seatline_leg"] == "caller"
     assert caller["effective_caller_id_number"] == NUMBER
@@ -296,8 +299,8 @@ def test_a_dialplan_form_says_who_calls_whom() -> None:
         "variable_sip_network_ip": "192.0.2.10",
         "variable_sip_network_port": "5071",
     }
-    call = dialplan_call(form, node="node-1", gateways=("carrier", "spare"))
-    assert call == Call(Origin.SEAT, "node-1", "ten_a", "1002", "1001", "1001", None, ("carrier", "spare"))
+    call = dialplan_call(form, node="node-1", gateways=("carrier", "spare"), on=DAY)
+    assert call == Call(Origin.SEAT, "node-1", "ten_a", "1002", DAY, "1001", "1001", None, ("carrier", "spare"))
     assert calling_tenant(form) == "ten_a"
     assert source_address(form) == ("192.0.2.10", 5071)
     assert source_address(form | {"variable_sip_network_port": "1" * 5_000}) == ("192.0.2.10", 0)
@@ -305,7 +308,7 @@ def test_a_dialplan_form_says_who_calls_whom() -> None:
 
 def test_a_call_in_the_public_context_is_a_gateways_whatever_else_the_form_says() -> None:
     form = {"Caller-Context": "public", "variable_seatline_extension": "1001"}
-    call = dialplan_call(form, node="node-1", gateways=(), gateway="carrier")
+    call = dialplan_call(form, node="node-1", gateways=(), on=DAY, gateway="carrier")
     assert (call.origin, call.extension, call.gateway) == (Origin.GATEWAY, None, "carrier")
     assert source_address(form) == ("", 0)
 

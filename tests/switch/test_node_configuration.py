@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from switch.directory import WANTED_FIELDS
 from switch.documents.sofia import access_lists, sofia_configuration
 from switch.node_configuration import (
     DirectoryRefused,
@@ -81,7 +82,7 @@ def test_the_directory_is_one_document_with_all_that_a_node_needs(settings: Node
     written = write_node_configuration(settings, tmp_path / "conf")
     assert written[-1] == tmp_path / "conf" / "freeswitch.xml"
     root, variables = read(tmp_path / "conf")
-    assert {item.get("name") for item in root.iter("section")} == {"configuration", "dialplan", "directory"}
+    assert {item.get("name") for item in root.iter("section")} == {"configuration", "dialplan", "directory", "channels"}
     modules = [item.get("module") for item in root.iter("load")]
     assert {"mod_sofia", "mod_xml_curl", "mod_json_cdr", "mod_event_socket", "mod_dialplan_xml"} <= set(modules)
     assert modules.index("mod_xml_curl") < modules.index("mod_sofia")
@@ -124,6 +125,51 @@ def test_certificates_are_checked_where_there_are_any(settings: NodeConfiguratio
         assert params(root, name)["enable-ssl-verifyhost"] == "true"
 
 
+def test_an_authority_of_our_own_vouches_for_the_api_where_one_is_named(
+    settings: NodeConfiguration, tmp_path: Path
+) -> None:
+    secured = replace(settings, api_url="https://api.example", api_ca_file=Path("/etc/seatline/ca.pem"))
+    write_node_configuration(secured, tmp_path / "conf")
+    root, _ = read(tmp_path / "conf")
+    for name in ("xml_curl.conf", "json_cdr.conf"):
+        assert params(root, name)["ssl-cacert-file"] == "/etc/seatline/ca.pem"
+
+
+def internal(root: ET.Element) -> dict[str | None, str | None]:
+    profile = next(item for item in configured(root, "sofia.conf").iter("profile") if item.get("name") == "internal")
+    return {item.get("name"): item.get("value") for item in profile.iterfind("settings/param")}
+
+
+def test_phones_may_register_over_tls_where_there_is_a_port_for_it(settings: NodeConfiguration, tmp_path: Path) -> None:
+    secured = replace(settings, sip_tls_port=5061, sip_tls_directory=Path("/etc/seatline/tls"))
+    write_node_configuration(secured, tmp_path / "conf")
+    root, variables = read(tmp_path / "conf")
+    profile = internal(root)
+    assert (profile["tls"], profile["tls-sip-port"], profile["tls-cert-dir"]) == ("true", "5061", "/etc/seatline/tls")
+    assert profile["tls-version"] == "tlsv1.2,tlsv1.3"
+    assert variables["seatline_sip_tls"] == "true"
+    # What is answered while the node runs knows neither port nor path: it leaves them to the node's own files.
+    assert sofia_configuration(secured) == sofia_configuration(settings)
+
+
+def test_without_a_port_for_it_there_is_no_tls(settings: NodeConfiguration, tmp_path: Path) -> None:
+    write_node_configuration(settings, tmp_path / "conf")
+    profile = internal(read(tmp_path / "conf")[0])
+    assert (profile["tls"], profile["tls-sip-port"]) == ("false", "")
+
+
+def test_a_node_posts_of_a_lookup_exactly_what_the_directory_reads(settings: NodeConfiguration, tmp_path: Path) -> None:
+    write_node_configuration(settings, tmp_path / "conf")
+    root, _ = read(tmp_path / "conf")
+    posted = {
+        binding.get("name"): {
+            item.get("value", "").encode() for item in binding if item.get("name") == "enable-post-var"
+        }
+        for binding in configured(root, "xml_curl.conf").iter("binding")
+    }
+    assert posted == {"directory": WANTED_FIELDS, "dialplan": set(), "configuration": set()}
+
+
 def test_ports_limits_and_addresses_are_the_settings(settings: NodeConfiguration, tmp_path: Path) -> None:
     write_node_configuration(replace(settings, rtp_timeout_seconds=90), tmp_path / "conf")
     root, _ = read(tmp_path / "conf")
@@ -153,11 +199,12 @@ def test_by_default_no_call_is_cut_for_want_of_media(settings: NodeConfiguration
 
 def test_the_files_and_the_answers_while_it_runs_say_the_same(settings: NodeConfiguration, tmp_path: Path) -> None:
     write_node_configuration(settings, tmp_path / "conf")
-    root, _ = read(tmp_path / "conf")
+    root, variables = read(tmp_path / "conf")
     for element in (sofia_configuration(settings), access_lists(settings)):
         name = dict(element.attributes)["name"]
         static = ET.tostring(configured(root, name), encoding="unicode").split()
-        answered = ET.fromstring("\n".join(element.lines()))  # noqa: S314  (our own rendering)
+        text = re.sub(r"\$\$\{([^}]*)\}", lambda match: variables[match[1]], "\n".join(element.lines()))
+        answered = ET.fromstring(text)  # noqa: S314  (our own rendering)
         assert static == ET.tostring(answered, encoding="unicode").split()
 
 
@@ -258,6 +305,12 @@ def test_an_empty_directory_is_welcome(settings: NodeConfiguration, tmp_path: Pa
         ({"rtp_end_port": 20000}, "rtp_end_port"),
         ({"spool_directory": Path("spool")}, "spool_directory"),
         ({"control_networks": ("everybody",)}, "control_networks"),
+        ({"api_ca_file": Path("/ca.pem")}, "api_ca_file"),
+        ({"api_url": "https://api", "api_ca_file": Path("ca.pem")}, "api_ca_file"),
+        ({"sip_tls_port": 5061}, "sip_tls_directory"),
+        ({"sip_tls_port": 5061, "sip_tls_directory": Path('/a"b')}, "sip_tls_directory"),
+        ({"sip_tls_port": 5060, "sip_tls_directory": Path("/tls")}, "sip_tls_port"),
+        ({"sip_tls_port": 70000, "sip_tls_directory": Path("/tls")}, "sip_tls_port"),
         ({"max_sessions": 0}, "max_sessions"),
         ({"rtp_timeout_seconds": -1}, "rtp_timeout_seconds"),
         ({"gateways": (Gateway("c", "192.0.2.1"), Gateway("c", "192.0.2.2"))}, "gateways"),

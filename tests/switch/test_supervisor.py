@@ -126,7 +126,10 @@ async def test_a_node_that_falls_silent_is_dead_within_seconds_and_welcome_when_
             assert await _jobs(database) == [("provisioning.evacuate_node", "fs-1")]
             async with _another_on(tmp_path / "again", office.url, port):
                 await _becomes(database, "fs-1", lambda node: node.state == "active")
-                assert (await _jobs(database))[1:] == [("provisioning.welcome_node", "fs-1")]
+                assert (await _jobs(database))[1:] == [
+                    ("provisioning.welcome_node", "fs-1"),
+                    ("switch.rescan_gateways", None),
+                ]
 
 
 @asynccontextmanager
@@ -201,7 +204,11 @@ async def test_dead_and_back_wake_the_jobs_that_follow_once(database: Database, 
     assert lease is not None
     states = [await _report(database, lease, sighting) for sighting in (SILENT, SILENT, HEARD, HEARD)]
     assert states == ["dead", "dead", "active", "active"]
-    assert await _jobs(database) == [("provisioning.evacuate_node", "fs-1"), ("provisioning.welcome_node", "fs-1")]
+    assert await _jobs(database) == [
+        ("provisioning.evacuate_node", "fs-1"),
+        ("provisioning.welcome_node", "fs-1"),
+        ("switch.rescan_gateways", None),
+    ]
 
 
 async def test_a_released_lease_is_free_at_once_and_a_left_node_is_nobodys(database: Database, seal: Seal) -> None:

@@ -61,6 +61,10 @@ class Caller:
         answer = await self._send("POST", path, json=body, headers=headers)
         return answer.json() if answer.content else None
 
+    async def put(self, path: str, **body: Any) -> Any:
+        """A JSON answer to a JSON body that replaces what is there."""
+        return (await self._send("PUT", path, json=body)).json()
+
     async def upload(self, path: str, content: bytes, **params: Any) -> Any:
         """Post a CSV file."""
         return (

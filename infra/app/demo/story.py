@@ -166,7 +166,9 @@ class Story:
         deck = await finance.upload(
             "/v1/rate-decks", "\n".join((DECK_COLUMNS, *DECK_ROWS)).encode(), name="standard", default="true"
         )
-        self.say.tell(f"rate deck {deck['name']}: {deck['row_count']} prefixes")
+        policy = await operator.put("/v1/call-policy", countries=["CN", "HK"], calls_per_second=100, calls_per_seat=10)
+        countries = " and ".join(policy["countries"])
+        self.say.tell(f"rate deck {deck['name']}: {deck['row_count']} prefixes; calls may go to {countries}")
         for name, domain, preset, seats, number in plans:
             company = Company(name, domain, preset, seats, number, operator, finance)
             self.companies.append(company)

@@ -35,7 +35,8 @@ WITH line AS (
     SELECT * FROM invoice WHERE voided_at IS NULL
 ), side AS (
     SELECT tenant_id, invoice_id AS source_id, 'issued' AS event,
-           CASE WHEN total > 0 THEN 'receivable' ELSE 'credit' END AS account, '' AS detail, invoice_id AS subject_id, total AS amount,
+           CASE WHEN total > 0 THEN 'receivable' ELSE 'credit' END AS account,
+           '' AS detail, invoice_id AS subject_id, total AS amount,
            CASE WHEN total > 0 THEN due_on END AS due_on, issued_on AS value_on, created_at AS recorded_at
     FROM alive
   UNION ALL

@@ -152,7 +152,7 @@ def write_configuration(directory: Path, *, office: str, carrier: str, record_pa
         "autoload_configs/modules.conf.xml": """<include>
 <configuration name="modules.conf"><modules>
   <load module="mod_sofia"/><load module="mod_xml_curl"/><load module="mod_json_cdr"/>
-  <load module="mod_event_socket"/>
+  <load module="mod_event_socket"/><load module="mod_hash"/>
 </modules></configuration>
 </include>
 """,

@@ -1,0 +1,1 @@
+"""A contract over time: versions of its terms, renewal, end, transfer (C14-C17)."""

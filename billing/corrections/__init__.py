@@ -1,0 +1,1 @@
+"""What is put right after an invoice was issued: voids, credit notes, re-ratings, write-offs."""

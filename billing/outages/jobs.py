@@ -1,0 +1,12 @@
+"""Background work around maintenance."""
+
+from __future__ import annotations
+
+from billing.outages import overruns, windows
+from infra.kit import jobs
+
+
+@jobs.task(windows.RECORD_OVERRUN)
+async def record_overrun(runtime: jobs.Runtime, *, window_id: str) -> None:
+    """Make the overrun of a window that was closed late a fault of everything that was open then (rule 10)."""
+    await overruns.record(runtime, window_id)

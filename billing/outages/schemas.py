@@ -1,0 +1,210 @@
+"""Request and response bodies of faults and maintenance windows. Money is CNY, times carry an offset."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from billing.outages.arithmetic import FaultAccount, SeatCredit
+from billing.outages.models import Fault, MaintenanceWindow
+from billing.outages.windows import CLUSTER
+from infra.kit import money
+from infra.kit.http import Body, View
+
+Moment = Annotated[datetime, msgspec.Meta(tz=True, description="With its offset: 2026-04-03T09:00:00+08:00")]
+
+
+class NewFault(Body):
+    """A fault: of these numbers, or without any of every seat (or circuit) that was open; without an end it lasts.
+
+    Only the operator and finance name a `cause` (`operator`, `tenant`, `force_majeure`); without one it is `reported`.
+    """
+
+    contract_id: str
+    began_at: Moment
+    note: str
+    item: str = "seat"
+    numbers: list[int] | None = None
+    ended_at: Moment | None = None
+    cause: str | None = None
+    tenant_id: str | None = None
+
+
+class FaultDecision(Body):
+    """Whose cause a fault was, and what shows it."""
+
+    cause: str
+    reason: str
+
+
+class FaultEnd(Body):
+    """When it was repaired."""
+
+    ended_at: Moment
+
+
+class FaultCorrection(Body):
+    """Other times, for the whole fault or for some of its numbers, and why."""
+
+    reason: str
+    began_at: Moment | None = None
+    ended_at: Moment | None = None
+    numbers: list[int] | None = None
+
+
+class FaultWithdrawal(Body):
+    """Why there was no such fault."""
+
+    reason: str
+
+
+class FaultView(View):
+    """A fault; `numbers` null means every one that was open. `state` is `reported`, `confirmed` or `withdrawn`."""
+
+    fault_id: str
+    tenant_id: str
+    contract_id: str
+    item: str
+    numbers: list[int] | None
+    began_at: datetime
+    ended_at: datetime | None
+    state: str
+    cause: str | None
+    note: str
+    reported_by: str
+    reported_at: datetime
+    decided_by: str | None
+    decided_at: datetime | None
+    decision_reason: str | None
+    window_id: str | None
+    split_from: str | None
+
+
+class SeatCreditView(View):
+    """What each of these numbers is due for one month, for all of its faults of the month together (rule 9).
+
+    `fault_seconds` is the time that counts, `days` its started days, `credit` the amount rounded by itself and `exact`
+    the fraction that the invoice adds up, `credited` what invoices have credited each so far.
+    """
+
+    month: str
+    item: str
+    numbers: list[int]
+    fault_ids: list[str]
+    fault_seconds: int
+    days: int
+    month_free: bool
+    cut_to_charged: bool
+    unit_price: str
+    credit: str
+    exact: str
+    credited: str
+    currency: str
+
+
+class FaultDetailView(FaultView):
+    """A fault with its arithmetic so far, worked out as the next invoice would; empty where it does not count.
+
+    `lasted_seconds` is the whole fault as reported; it counts above `repair_hours` and when its cause is the operator.
+    """
+
+    counts: bool
+    lasted_seconds: int
+    repair_hours: str
+    credits: list[SeatCreditView]
+
+
+class NewMaintenanceWindow(Body):
+    """A window to announce: within one local day, at least 72 hours ahead, at most two a month."""
+
+    begins_at: Moment
+    ends_at: Moment
+    note: str
+    cluster: str = CLUSTER
+
+
+class WindowMove(Body):
+    """The new times of a window, with the same notice as for a new one, and why."""
+
+    begins_at: Moment
+    ends_at: Moment
+    reason: str
+
+
+class WindowCancellation(Body):
+    """Why a window is called off."""
+
+    reason: str
+
+
+class WindowClosure(Body):
+    """When the work was really over."""
+
+    ended_at: Moment
+
+
+class MaintenanceWindowView(View):
+    """A window; `state` is `announced`, `moved`, `cancelled` or `done`, `ended_at` when it was really over."""
+
+    window_id: str
+    cluster: str
+    begins_at: datetime
+    ends_at: datetime
+    announced_at: datetime
+    note: str
+    state: str
+    ended_at: datetime | None
+
+
+def _facts(fault: Fault) -> dict[str, object]:
+    return {name: getattr(fault, name) for name in FaultView.__struct_fields__}
+
+
+def fault_view(fault: Fault) -> FaultView:
+    """A fault as lists show it."""
+    return msgspec.convert(_facts(fault), FaultView)
+
+
+def fault_detail_view(fault: Fault, account: FaultAccount) -> FaultDetailView:
+    """A fault with its arithmetic."""
+    more = {
+        "counts": account.counts,
+        "lasted_seconds": int(account.lasted.total_seconds()),
+        "repair_hours": str(account.repair_hours),
+        "credits": [_credit_view(each) for each in account.credits],
+    }
+    return msgspec.convert(_facts(fault) | more, FaultDetailView)
+
+
+def _credit_view(credit: SeatCredit) -> SeatCreditView:
+    return SeatCreditView(
+        month=str(credit.month),
+        item=credit.item,
+        numbers=list(credit.numbers),
+        fault_ids=list(credit.fault_ids),
+        fault_seconds=int(credit.fault_time.total_seconds()),
+        days=credit.days,
+        month_free=credit.waived,
+        cut_to_charged=credit.cut_to_charged,
+        unit_price=money.amount_text(credit.unit_price),
+        credit=money.amount_text(money.fen(credit.amount)),
+        exact=str(credit.amount),
+        credited=money.amount_text(money.fen(credit.credited)),
+        currency=money.CURRENCY,
+    )
+
+
+def window_view(window: MaintenanceWindow) -> MaintenanceWindowView:
+    """A window as the API shows it."""
+    return MaintenanceWindowView(
+        window_id=window.window_id,
+        cluster=window.cluster,
+        begins_at=window.begins_at,
+        ends_at=window.ends_at,
+        announced_at=window.announced_at,
+        note=window.note,
+        state=window.state,
+        ended_at=window.ended_at,
+    )

@@ -1,0 +1,1 @@
+"""Reminders by mail: whom to remind of what, the outbox, and what became of every mail."""

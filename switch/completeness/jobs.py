@@ -1,0 +1,19 @@
+"""The periodic job of completeness."""
+
+from __future__ import annotations
+
+from infra.kit import jobs, logs
+from infra.kit.database import Scope
+from infra.kit.jobs import Runtime
+from switch.completeness import reconciling
+
+log = logs.get(__name__)
+
+
+@jobs.task("switch.reconcile_records")
+async def reconcile_records(runtime: Runtime) -> None:
+    """Compare the calls that nodes began with the records that came."""
+    async with runtime.database.transaction(Scope.platform()) as session:
+        incomplete = await reconciling.reconcile(session)
+    if incomplete:
+        log.info("call_records.reconciled", incomplete_hours=incomplete)

@@ -1,0 +1,290 @@
+"""Calls begun against records that came, hour by hour; and which months may close.
+
+An hour is `counting` until it is over and its records have had time to arrive, or while calls of it still run; then it
+is `complete`, or `incomplete` until the last record has come. Records set aside have come: they are explained, and wait
+among the set-aside records for somebody. So is a number that FreeSWITCH took and gave up before it was a leg. Nothing
+is ever invented for a record that is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit import audit, clock, logs
+from infra.kit.database import PLATFORM
+from infra.kit.partitions import month_after
+from infra.kit.problems import InvalidInput
+from switch.completeness import counting
+from switch.completeness.counting import COMPLETE, COUNTING, INCOMPLETE, MAX_UNSEEN_SESSIONS
+from switch.completeness.errors import HourReconciled, HourStillCounted, HourUnknown
+from switch.completeness.models import HourSignOff, NodeBoot, SeenLeg, StartedHour
+
+SETTLE = timedelta(minutes=2)
+"""How long after an hour's end its last records may be on their way without anything being wrong."""
+
+HOUR = timedelta(hours=1)
+SIGNED_OFF = "signed_off"
+REASON_LIMIT_CHARACTERS = 500
+SEEN_LEGS_KEPT = timedelta(days=400)
+HOURS_A_ROUND = 2_000
+
+log = logs.get(__name__)
+
+_COUNT = text("""
+SELECT
+    (SELECT count(DISTINCT session_number) FROM call_record
+     WHERE boot_id = :boot_id AND session_number BETWEEN :first AND :last),
+    (SELECT count(*) FROM (
+        SELECT session_number FROM set_aside_record
+        WHERE boot_id = :boot_id AND session_number BETWEEN :first AND :last
+        UNION
+        SELECT session_number FROM seen_leg
+        WHERE boot_id = :boot_id AND session_number BETWEEN :first AND :last AND is_void
+     ) AS explained
+     WHERE NOT EXISTS (SELECT FROM call_record AS record
+                       WHERE record.boot_id = :boot_id AND record.session_number = explained.session_number)),
+    (SELECT count(DISTINCT seen.session_number) FROM seen_leg AS seen
+     WHERE seen.boot_id = :boot_id AND seen.session_number BETWEEN :first AND :last AND seen.ended_at IS NULL
+       AND NOT seen.is_void
+       AND NOT EXISTS (SELECT FROM call_record AS record
+                       WHERE record.boot_id = seen.boot_id AND record.session_number = seen.session_number)),
+    (SELECT boot.ended_at IS NULL AND boot.is_watched AND node.state IS NOT NULL AND node.state NOT IN ('dead', 'left')
+     FROM node_boot AS boot LEFT JOIN node ON node.name = boot.node WHERE boot.boot_id = :boot_id)
+""")
+
+# Numbers that records carry beyond what the node had said: it died, or nobody watched it.
+_UNSEEN = text("""
+SELECT record.session_number, record.started_at FROM call_record AS record
+WHERE record.boot_id = :boot_id AND record.session_number > :after AND record.session_number <= :limit
+ORDER BY record.session_number
+""")
+
+_RECORDED = text("""
+DELETE FROM seen_leg WHERE EXISTS (
+    SELECT FROM call_record AS record
+    WHERE record.boot_id = seen_leg.boot_id AND record.session_number = seen_leg.session_number)
+""")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hour:
+    """A node's hour: how many legs it began and what has become of their records; boots of the same hour are summed.
+
+    `missing` neither came nor can still come from a running call. `observed_from`: when the node had been counted
+    before; where that is earlier than `begins_at`, the legs may have begun as early as that.
+    """
+
+    node: str
+    begins_at: datetime
+    observed_from: datetime
+    started: int
+    accepted: int
+    explained: int
+    running: int
+    missing: int
+    state: str
+    counted_at: datetime | None
+    sign_off: HourSignOff | None
+
+    @property
+    def is_reconciled(self) -> bool:
+        """Whether the month may close over it."""
+        return self.state in (COMPLETE, SIGNED_OFF)
+
+
+async def reconcile(session: AsyncSession) -> int:
+    """Count every hour that is not complete; returns how many have records missing.
+
+    What came late closes its gap. May run beside itself and beside the supervisors.
+    """
+    await session.execute(_RECORDED)
+    await session.execute(delete(SeenLeg).where(SeenLeg.started_at < clock.now() - SEEN_LEGS_KEPT))
+    await _extend_by_records(session)
+    waiting = select(StartedHour).where(StartedHour.state != COMPLETE)
+    # The longest uncounted first: many hopeless hours must not keep new ones from their turn.
+    waiting = waiting.order_by(StartedHour.counted_at.asc().nulls_first()).limit(HOURS_A_ROUND)
+    waiting = waiting.with_for_update(skip_locked=True).execution_options(populate_existing=True)
+    rows = (await session.execute(waiting)).scalars().all()
+    for row in rows:
+        await _count(session, row)
+    return sum(row.state == INCOMPLETE for row in rows)
+
+
+async def list_hours(
+    session: AsyncSession,
+    *,
+    node: str | None = None,
+    begins_from: datetime | None = None,
+    begins_before: datetime | None = None,
+    limit: int,
+    after: tuple[datetime, str] | None = None,
+) -> list[Hour]:
+    """Hours in which nodes began calls, the latest first; `after` is the hour and node of the last one shown."""
+    keys = select(StartedHour.hour, StartedHour.node).distinct()
+    if node is not None:
+        keys = keys.where(StartedHour.node == node)
+    if begins_from is not None:
+        keys = keys.where(StartedHour.hour >= begins_from)
+    if begins_before is not None:
+        keys = keys.where(StartedHour.hour < begins_before)
+    if after is not None:
+        keys = keys.where(tuple_(StartedHour.hour, StartedHour.node) < after)
+    chosen = keys.order_by(StartedHour.hour.desc(), StartedHour.node.desc()).limit(limit).subquery()
+    query = select(StartedHour).join(chosen, (chosen.c.hour == StartedHour.hour) & (chosen.c.node == StartedHour.node))
+    return await _hours(session, (await session.execute(query)).scalars().all())
+
+
+async def unreconciled_hours(session: AsyncSession, month: date, *, limit: int = 1_000) -> list[Hour]:
+    """The hours of a local month over which it may not close: records missing or still counted, and not signed off.
+
+    `month` is its first day. They are counted anew before. The earliest come first.
+    """
+    await reconcile(session)
+    begins, ends = clock.local_midnight(month), clock.local_midnight(month_after(month))
+    query = (
+        select(StartedHour)
+        .where(
+            StartedHour.state != COMPLETE,
+            func.least(StartedHour.observed_from, StartedHour.hour) < ends,
+            StartedHour.hour > begins - HOUR,
+        )
+        .order_by(StartedHour.hour, StartedHour.node)
+        .limit(limit)
+    )
+    found = (await session.execute(query)).scalars().all()
+    return [hour for hour in reversed(await _hours(session, found)) if not hour.is_reconciled]
+
+
+async def sign_off(session: AsyncSession, node: str, hour: datetime, reason: str) -> Hour:
+    """A person lets the month close although records of an hour are missing, and says why.
+
+    It covers as many as are missing now. Raises `HourUnknown`, `HourStillCounted`, `HourReconciled`, `InvalidInput`.
+    """
+    reason = _reason(reason, "reason")
+    await reconcile(session)
+    found = await get_hour(session, node, hour)
+    if found.state == COUNTING:
+        raise HourStillCounted(f"{found.running} calls of it still run, or it is not over yet.", field="hour")
+    if found.state == COMPLETE:
+        raise HourReconciled("Every record of it has come.", field="hour")
+    await sign_hours(session, [found], reason)
+    return await get_hour(session, node, hour)
+
+
+async def sign_hours(session: AsyncSession, hours: Sequence[Hour], reason: str, *, field: str = "reason") -> None:
+    """Write a person's signature for the records that are missing in these hours. Raises `InvalidInput`."""
+    reason = _reason(reason, field)
+    signed: dict[str, Any] = {"reason": reason, "signed_by": audit.actor.get(), "signed_at": clock.now()}
+    for hour in hours:
+        values = signed | {"missing": hour.missing}
+        statement = insert(HourSignOff).values(node=hour.node, hour=hour.begins_at, **values)
+        await session.execute(
+            statement.on_conflict_do_update(index_elements=[HourSignOff.node, HourSignOff.hour], set_=values)
+        )
+        name = f"{hour.node} {hour.begins_at:%Y-%m-%dT%HZ}"
+        await audit.record(session, PLATFORM, "node_hour.signed_off", name, missing=hour.missing, reason=reason)
+
+
+async def get_hour(session: AsyncSession, node: str, hour: datetime) -> Hour:
+    """One node's hour. Raises `HourUnknown`."""
+    query = select(StartedHour).where(StartedHour.node == node, StartedHour.hour == hour)
+    found = await _hours(session, (await session.execute(query)).scalars().all())
+    if not found:
+        raise HourUnknown(f"{node} began no call in the hour of {hour.isoformat()}.", field="hour")
+    return found[0]
+
+
+def _reason(words: str, field: str) -> str:
+    words = words.strip()
+    if not words or len(words) > REASON_LIMIT_CHARACTERS:
+        raise InvalidInput(f"Say why, in 1 to {REASON_LIMIT_CHARACTERS} characters.", field=field)
+    return words
+
+
+async def _extend_by_records(session: AsyncSession) -> None:
+    """Count sessions that only their records tell of: of nodes that died, and of those that nobody watched."""
+    dead = text(
+        "SELECT boot.boot_id FROM node_boot AS boot LEFT JOIN node ON node.name = boot.node"
+        " WHERE (boot.ended_at IS NOT NULL OR NOT boot.is_watched OR node.state IS NULL"
+        " OR node.state IN ('dead', 'left'))"
+        " AND EXISTS (SELECT FROM call_record AS record"
+        " WHERE record.boot_id = boot.boot_id AND record.session_number > boot.last_number"
+        " AND record.session_number <= boot.last_number + :limit)"
+    )
+    for boot_id in (await session.execute(dead, {"limit": MAX_UNSEEN_SESSIONS})).scalars().all():
+        boot = await session.get(NodeBoot, boot_id, with_for_update=True, populate_existing=True)
+        if boot is None:
+            continue
+        facts = {"boot_id": boot_id, "after": boot.last_number, "limit": boot.last_number + MAX_UNSEEN_SESSIONS}
+        ends: dict[datetime, tuple[int, datetime]] = {}
+        latest = datetime.min.replace(tzinfo=clock.now().tzinfo)
+        for number, started_at in (await session.execute(_UNSEEN, facts)).all():
+            # Numbers grow with time; a clock that was set back must not make hours overlap.
+            latest = max(latest, started_at)
+            ends[counting.hour_of(latest)] = (number, latest)
+        for number, at in ends.values():
+            await counting.extend(session, boot, number, at=at, previous_at=at)
+
+
+async def _count(session: AsyncSession, row: StartedHour) -> None:
+    facts = {"boot_id": row.boot_id, "first": row.first_number, "last": row.last_number}
+    accepted, explained, running, is_alive = (await session.execute(_COUNT, facts)).one()
+    now = clock.now()
+    row.accepted, row.explained, row.running = accepted, explained, running if is_alive else 0
+    row.counted_at = now
+    if row.hour + HOUR + SETTLE > now:
+        row.state = COUNTING
+        return
+    lacking = row.last_number - row.first_number + 1 - row.accepted - row.explained
+    before = row.state
+    row.state = COMPLETE if lacking <= 0 else COUNTING if lacking <= row.running else INCOMPLETE
+    if row.state == INCOMPLETE and before != INCOMPLETE:
+        log.error("call_records.missing", node=row.node, hour=row.hour.isoformat(), missing=lacking - row.running)
+
+
+async def _hours(session: AsyncSession, rows: Sequence[StartedHour]) -> list[Hour]:
+    """Rows of boots as hours of nodes, the latest first."""
+    grouped: dict[tuple[datetime, str], list[StartedHour]] = {}
+    for row in rows:
+        grouped.setdefault((row.hour, row.node), []).append(row)
+    signed: dict[tuple[datetime, str], HourSignOff] = {}
+    if grouped:
+        hours = {hour for hour, _ in grouped}
+        query = select(HourSignOff).where(HourSignOff.hour.in_(hours)).execution_options(populate_existing=True)
+        signed = {(one.hour, one.node): one for one in (await session.execute(query)).scalars()}
+    return [_hour(key, grouped[key], signed.get(key)) for key in sorted(grouped, reverse=True)]
+
+
+def _hour(key: tuple[datetime, str], rows: Sequence[StartedHour], signed: HourSignOff | None) -> Hour:
+    started = sum(row.last_number - row.first_number + 1 for row in rows)
+    accepted, explained, running = (
+        sum(row.accepted for row in rows),
+        sum(row.explained for row in rows),
+        sum(row.running for row in rows),
+    )
+    states = {row.state for row in rows}
+    state = INCOMPLETE if INCOMPLETE in states else COUNTING if COUNTING in states else COMPLETE
+    missing = max(0, started - accepted - explained - running)
+    if state == INCOMPLETE and signed is not None and missing <= signed.missing:
+        state = SIGNED_OFF
+    counted: list[Any] = [row.counted_at for row in rows if row.counted_at is not None]
+    return Hour(
+        node=key[1],
+        begins_at=key[0],
+        observed_from=min(key[0], *(row.observed_from for row in rows)),
+        started=started,
+        accepted=accepted,
+        explained=explained,
+        running=running,
+        missing=missing,
+        state=state,
+        counted_at=min(counted, default=None),
+        sign_off=signed,
+    )

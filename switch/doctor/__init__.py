@@ -1,0 +1,1 @@
+"""Examines a node: what it says of itself against what we expect of it, each finding with advice."""

@@ -1,0 +1,59 @@
+"""A node leaves the cluster for good: it is supervised no more, and what it asks and reports is refused."""
+
+from __future__ import annotations
+
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from infra.kit import audit, clock
+from infra.kit.database import PLATFORM
+from infra.kit.ids import is_id
+from switch import nodes, placements
+from switch.draining import drains
+from switch.errors import NodeStillNeeded
+from switch.models import Node
+from switch.node_states import NodeEvent, NodeState, may, states_for
+from switch.schemas import NodeView, node_view
+
+
+async def leave(session: AsyncSession, node_id: str) -> Node:
+    """Take a node (its id or name) that serves nobody out of the cluster; leaving again changes nothing.
+
+    Its tenants get new homes with the next look at placements, within a minute. Its name stays taken, since call
+    records carry it. Raises `NodeUnknown`, `NodeStillNeeded`.
+    """
+    found = await (nodes.get(session, node_id) if is_id("node", node_id) else nodes.get_by_name(session, node_id))
+    locked = select(Node).where(Node.node_id == found.node_id).with_for_update()
+    node = (await session.execute(locked.execution_options(populate_existing=True))).scalar_one()
+    if node.state == NodeState.LEFT:
+        return node
+    if not may(node.state, NodeEvent.LEAVE):
+        states = ", ".join(states_for(NodeEvent.LEAVE))
+        raise NodeStillNeeded(
+            f"The node {node.name} is {node.state}; a node leaves when it is {states}: drain it first."
+        )
+    served = (await placements.count_served(session, [node.name]))[node.name]
+    if served:
+        raise NodeStillNeeded(
+            f"The node {node.name} still serves {served} tenants; they move when another node can take them."
+        )
+    before, node.state = node.state, NodeState.LEFT.value
+    node.state_changed_at = clock.now()
+    node.generation += 1
+    await audit.record(session, PLATFORM, "node.left", node.node_id, name=node.name, before=before)
+    return node
+
+
+@post(
+    "/v1/nodes/{node_id:str}/leave", permission="nodes:write", tags=["Nodes"], operation_id="LeaveNode", status_code=200
+)
+async def leave_node(node_id: FromPath[str], session: NamedDependency[AsyncSession]) -> NodeView:
+    """Take a joining, drained or dead node (its id or name) that serves nobody out of the cluster, for good."""
+    node = await leave(session, node_id)
+    return node_view(node, await drains.find(session, node.node_id))
+
+
+ROUTES = [leave_node]
