@@ -36,12 +36,15 @@ async def desk_of(customer: Customer, role: str = "tenant_admin") -> AsyncGenera
         yield Desk(http, (made["client_id"], made["client_secret"])), made["client_id"]
 
 
-async def live_calls(customer: Customer, count: int, *, limit_seconds: float = SEEN_LIMIT_SECONDS) -> list[Any]:
-    """The legs of a customer that run now, as soon as there are so many, all explained."""
+async def live_calls(
+    customer: Customer, count: int, *, connected: bool = False, limit_seconds: float = SEEN_LIMIT_SECONDS
+) -> list[Any]:
+    """The legs of a customer that run now, as soon as there are so many, all explained (and connected)."""
 
     async def look() -> list[list[Any]] | None:
         found = await customer.office.operator.items("/v1/live/calls", tenant_id=customer.tenant_id)
-        is_so = len(found) == count and all(leg["direction"] and leg["leg"] for leg in found)
+        wanted = ("direction", "leg", "other_leg_id") if connected else ("direction", "leg")
+        is_so = len(found) == count and all(leg[name] for leg in found for name in wanted)
         return [found] if is_so else None
 
     return (await until(look, f"{count} live legs of {customer.domain}", limit_seconds=limit_seconds))[0]
@@ -63,7 +66,7 @@ async def test_calls_and_registrations_are_seen_by_their_tenant_and_nobody_else(
     call = await first.call(DIALLED)
     assert call.status == OK
 
-    legs = {leg["leg"]: leg for leg in await live_calls(customer, 2)}
+    legs = {leg["leg"]: leg for leg in await live_calls(customer, 2, connected=True)}
     caller, gateway = legs["caller"], legs["gateway"]
     assert (caller["state"], gateway["state"]) == ("answered", "answered")
     assert (caller["direction"], gateway["destination"]) == ("outbound", "8613800138000")
