@@ -54,11 +54,13 @@ async def _silent_server(reply_to_login: bytes) -> AsyncGenerator[int]:
     gone = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"Content-Type: auth/request\n\n")
-        await reader.readuntil(b"\n\n")
-        writer.write(reply_to_login)
-        await gone.wait()
-        writer.close()
+        try:
+            writer.write(b"Content-Type: auth/request\n\n")
+            await reader.readuntil(b"\n\n")
+            writer.write(reply_to_login)
+            await gone.wait()
+        finally:  # also when the test ends first
+            writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:

@@ -151,8 +151,10 @@ async def test_a_stripe_that_hangs_is_not_waited_for_by_everybody(world: CardWor
 
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.release()
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:  # also when the test ends first
+            writer.close()
 
     silent = await asyncio.start_server(never, "127.0.0.1", 0)
     port = silent.sockets[0].getsockname()[1]

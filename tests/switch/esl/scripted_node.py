@@ -89,6 +89,8 @@ class ScriptedNode:
                 if answer is not None:
                     writer.write(answer)
         except (asyncio.IncompleteReadError, OSError):
+            return  # the client left
+        finally:
             writer.close()
 
     def _answer(self, lines: list[str]) -> bytes | None:

@@ -78,14 +78,16 @@ class HostileNode:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
-        with suppress(OSError):
-            for chunk in self._chunks:
-                writer.write(chunk)
-                await writer.drain()
-                await asyncio.sleep(0)
-            while not self._hangs_up and await reader.read(65_536):
-                pass
-        writer.close()
+        try:
+            with suppress(OSError):
+                for chunk in self._chunks:
+                    writer.write(chunk)
+                    await writer.drain()
+                    await asyncio.sleep(0)
+                while not self._hangs_up and await reader.read(65_536):
+                    pass
+        finally:  # also when the test ends first
+            writer.close()
 
 
 @asynccontextmanager

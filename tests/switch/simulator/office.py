@@ -66,6 +66,12 @@ class Office:
             self.server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._answer_one(reader, writer)
+        finally:  # also when the test ends first
+            writer.close()
+
+    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         path = head.split(" ")[1]
         headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if ": " in line)
@@ -82,7 +88,6 @@ class Office:
         content = text.encode()
         writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
         await writer.drain()
-        writer.close()
 
     async def _take_record(self, path: str, body: bytes) -> tuple[int, str]:
         if self.record_gate is not None:
