@@ -16,12 +16,11 @@ from billing.errors import ChargeNotCancellable, ChargeNotFound, ChargeRefused, 
 from billing.models import Invoice, OneOffCharge
 from billing.rules.reading import Reader
 from billing.rules.terms import CHARGE_KINDS
-from infra.kit import audit, clock, money
+from infra.kit import audit, clock, money, reasons
 from infra.kit.ids import new_id
 from infra.kit.problems import InvalidInput
 
 NOTE_LIMIT_CHARACTERS = 500
-REASON_LIMIT_CHARACTERS = 200
 LEAST_AMOUNT = Decimal("0.01")
 LONGEST_AHEAD_DAYS = 366
 """A charge agreed now for a later day; further ahead it is a slip of the pen."""
@@ -91,8 +90,7 @@ async def cancel(session: AsyncSession, *, tenant_id: str, charge_id: str, reaso
 
     Raises `ChargeNotFound`, `ChargeNotCancellable` for one that is billed or cancelled, `InvalidInput` for no reason.
     """
-    if not reason.strip() or len(reason) > REASON_LIMIT_CHARACTERS:
-        raise InvalidInput(f"Say why, in 1 to {REASON_LIMIT_CHARACTERS} characters.", field="reason")
+    reason = reasons.given(reason)
     found = await find(session, charge_id, tenant_id)
     await get_contract(session, tenant_id, found.contract_id, for_update=True)  # the monthly run takes this lock too
     charge = await find(session, charge_id, tenant_id)
@@ -102,7 +100,7 @@ async def cancel(session: AsyncSession, *, tenant_id: str, charge_id: str, reaso
             field="charge_id",
         )
     charge.cancelled_at = clock.now()
-    charge.cancellation_reason = reason.strip()
+    charge.cancellation_reason = reason
     await session.flush()
     await audit.record(
         session,

@@ -22,10 +22,7 @@ from billing.rules.invoicing import addition_invoice, opening_dates, opening_inv
 from billing.rules.lines import InvoiceDraft
 from billing.rules.months import Month
 from billing.rules.volume import counted_seats
-from infra.kit import clock, jobs, money
-from infra.kit.problems import InvalidInput
-
-REASON_LIMIT_CHARACTERS = 200
+from infra.kit import clock, jobs, money, reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +119,7 @@ async def void_unpaid(session: AsyncSession, tenant_id: str, invoice_id: str, *,
 
     Raises `InvoiceNotFound`, `InvoiceNotVoidable` for any other invoice, `InvalidInput` for an empty reason.
     """
-    if not reason.strip() or len(reason) > REASON_LIMIT_CHARACTERS:
-        raise InvalidInput(f"Say why, in 1 to {REASON_LIMIT_CHARACTERS} characters.", field="reason")
+    reason = reasons.given(reason)
     contract_id = (await invoices.get(session, tenant_id, invoice_id)).contract_id
     contract = await get_contract(session, tenant_id, contract_id, for_update=True)
     invoice = await invoices.get(session, tenant_id, invoice_id)
@@ -140,7 +136,7 @@ async def void_unpaid(session: AsyncSession, tenant_id: str, invoice_id: str, *,
     if opened:
         raise InvoiceNotVoidable(f"What {invoice.number} charges is open already; return it.", field="invoice_id")
     await _check_voidable(session, invoice)
-    await invoices.void(session, invoice, reason=reason.strip())
+    await invoices.void(session, invoice, reason=reason)
     await session.execute(
         update(Holding)
         .where(Holding.tenant_id == tenant_id, Holding.order_invoice_id == invoice_id)

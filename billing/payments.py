@@ -25,7 +25,7 @@ from billing.rules import accounts
 from billing.rules.errors import shown
 from billing.rules.reading import Reader
 from billing.statements.returns import return_to_queue
-from infra.kit import audit, clock, jobs, money
+from infra.kit import audit, clock, jobs, money, reasons
 from infra.kit.ids import new_id
 from infra.kit.problems import InvalidInput
 from tenancy import tenants
@@ -130,8 +130,7 @@ async def reverse(session: AsyncSession, *, tenant_id: str, payment_id: str, rea
     `PaymentReversed`, `PaymentRefunded` where its money was paid out since, `PaidThroughStripe`, `InvalidInput` for an
     empty reason.
     """
-    if not reason.strip() or len(reason) > TEXT_LIMIT_CHARACTERS:
-        raise InvalidInput(f"Say why, in 1 to {TEXT_LIMIT_CHARACTERS} characters.", field="reason")
+    reason = reasons.given(reason)
     await tenants.get(session, tenant_id, for_update=True)
     payment = await find(session, payment_id, tenant_id)
     if payment.reversed_at is not None:
@@ -151,7 +150,7 @@ async def reverse(session: AsyncSession, *, tenant_id: str, payment_id: str, rea
     )
     await journal.post(session, tenant_id, taken_back)
     payment.reversed_at = clock.now()
-    payment.reversal_reason = reason.strip()
+    payment.reversal_reason = reason
     await session.flush()
     await audit.record(
         session,

@@ -11,9 +11,8 @@ from billing import dunning
 from billing.reminders.errors import PromiseInForce, PromiseNotFound, PromiseNotInForce, PromiseRefused
 from billing.reminders.models import PaymentPromise
 from billing.rules.dunning import LONGEST_PROMISE_DAYS, is_acceptable_promise
-from infra.kit import audit, clock, jobs
+from infra.kit import audit, clock, jobs, reasons
 from infra.kit.ids import new_id
-from infra.kit.problems import InvalidInput
 from tenancy import tenants
 
 TEXT_LIMIT_CHARACTERS = 500
@@ -69,8 +68,7 @@ async def withdraw(session: AsyncSession, *, tenant_id: str, promise_id: str, re
 
     Raises `PromiseNotFound`, `PromiseNotInForce`, `InvalidInput` for an empty reason.
     """
-    if not reason.strip() or len(reason) > TEXT_LIMIT_CHARACTERS:
-        raise InvalidInput(f"Say why, in 1 to {TEXT_LIMIT_CHARACTERS} characters.", field="reason")
+    reason = reasons.given(reason, limit_characters=TEXT_LIMIT_CHARACTERS)
     await tenants.get(session, tenant_id, for_update=True)
     query = select(PaymentPromise).where(PaymentPromise.tenant_id == tenant_id, PaymentPromise.promise_id == promise_id)
     promise = (await session.execute(query.execution_options(populate_existing=True))).scalar_one_or_none()
@@ -80,7 +78,7 @@ async def withdraw(session: AsyncSession, *, tenant_id: str, promise_id: str, re
     if state != "in_force":
         raise PromiseNotInForce(f"The promise {promise_id} is {state.replace('_', ' ')}.", field="promise_id")
     promise.withdrawn_at = clock.now()
-    promise.withdrawal_reason = reason.strip()
+    promise.withdrawal_reason = reason
     await session.flush()
     await audit.record(session, tenant_id, "payment_promise.withdrawn", promise_id, reason=promise.withdrawal_reason)
     await jobs.defer(session, ADVANCE_DUNNING_OF_TENANT, lock=f"tenant:{tenant_id}", tenant_id=tenant_id)

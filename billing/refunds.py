@@ -19,9 +19,8 @@ from billing.errors import (
 )
 from billing.models import Refund
 from billing.rules.reading import Reader
-from infra.kit import audit, clock, money
+from infra.kit import audit, clock, money, reasons
 from infra.kit.ids import new_id
-from infra.kit.problems import InvalidInput
 from tenancy import tenants
 
 BANK_TRANSFER = "bank_transfer"
@@ -112,7 +111,7 @@ async def reverse(
     Stripe has failed. Raises `RefundNotFound`, `RefundReversed`, `PaidThroughStripe`, `InvalidInput` for an empty
     reason.
     """
-    reason = _reason(reason)
+    reason = reasons.given(reason)
     today = clock.today()
     await tenants.get(session, tenant_id, for_update=True)
     refund = await find(session, refund_id, tenant_id)
@@ -151,12 +150,6 @@ def checked_text(value: str, field: str) -> str:
     if not found or len(value) > TEXT_LIMIT_CHARACTERS:
         raise RefundRefused(field, f"it has {len(found)} characters", f"1 to {TEXT_LIMIT_CHARACTERS} characters")
     return found
-
-
-def _reason(value: str) -> str:
-    if not value.strip() or len(value) > TEXT_LIMIT_CHARACTERS:
-        raise InvalidInput(f"Say why, in 1 to {TEXT_LIMIT_CHARACTERS} characters.", field="reason")
-    return value.strip()
 
 
 async def _check_reference(session: AsyncSession, tenant_id: str, reference: str) -> None:

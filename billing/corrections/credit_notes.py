@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import dunning, invoices, ledger
 from billing.contracts import get_contract
-from billing.corrections import reasons
 from billing.corrections.errors import InvoiceNotCreditable
 from billing.ledger_models import WriteOff
 from billing.models import Contract, Invoice, InvoiceLine
@@ -23,7 +22,7 @@ from billing.rules.credit_notes import (
     whole_credit,
 )
 from billing.rules.reading import Reader
-from infra.kit import audit, clock, money
+from infra.kit import audit, clock, money, reasons
 
 CREDIT_NOTE = "credit_note"
 LEAST_AMOUNT = Decimal("0.01")
@@ -44,7 +43,7 @@ async def create(
     that nothing keeps suspended any more is restored. Raises `InvoiceNotFound`, `InvoiceNotCreditable`,
     `CreditRefused` naming the line, `InvalidInput` for no reason.
     """
-    reason = reasons.checked(reason)
+    reason = reasons.given(reason)
     wanted = None if lines is None else _amounts(lines)
     contract_id = (await invoices.get(session, tenant_id, invoice_id)).contract_id
     contract = await get_contract(session, tenant_id, contract_id, for_update=True)

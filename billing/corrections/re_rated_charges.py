@@ -48,7 +48,7 @@ _OF_CALLS = """
 charge.tenant_id = %(tenant_id)s AND priced.tenant_id = %(tenant_id)s AND priced.re_rating_id = %(re_rating_id)s
 AND priced.outcome = 'changed' AND charge.month = priced.month AND charge.leg_id = priced.leg_id
 """
-_REVISE = f"UPDATE charge SET revised_amount = priced.new_amount FROM re_rated_call AS priced WHERE {_OF_CALLS}"  # noqa: S608
+_REVISE = f"UPDATE charge SET revised_amount = priced.new_amount FROM re_rated_call AS priced WHERE {_OF_CALLS}"  # noqa: S608 - the condition above
 _REPLACE = f"""
 UPDATE charge SET amount = charge.amount + priced.new_amount - priced.old_amount,
        revised_amount = CASE WHEN charge.revised_amount IS NULL THEN NULL ELSE priced.new_amount END,

@@ -17,13 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import invoices, rate_decks, usage
 from billing.contracts import get_contract
-from billing.corrections import credit_notes, re_rated_charges, reasons
+from billing.corrections import credit_notes, re_rated_charges
 from billing.corrections.errors import ReRatingNotFound, ReRatingOpen, ReRatingRefused, ReRatingState
 from billing.corrections.models import ReRating
 from billing.models import Contract, Invoice
 from billing.rules.credit_notes import CorrectedLine, CreditRefused
 from billing.rules.months import Month
-from infra.kit import audit, clock, jobs, money
+from infra.kit import audit, clock, jobs, money, reasons
 from infra.kit.ids import new_id
 from infra.kit.partitions import month_after
 from infra.kit.problems import InvalidInput
@@ -46,7 +46,7 @@ async def request(
     valid when it was answered. Raises `ContractNotFound`, `NotFound` for the deck, `ReRatingRefused` for a month that
     has not ended or has no calls of the contract, `ReRatingOpen`, `InvalidInput` for no reason.
     """
-    reason = reasons.checked(reason)
+    reason = reasons.given(reason)
     contract = await get_contract(session, tenant_id, contract_id, for_update=True)
     _check_month(contract, month)
     deck_id = deck_id or contract.rate_deck_id or await rate_decks.default_deck_id(session)

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import dunning, invoices, ledger, order_invoices
 from billing.contracts import get_contract
-from billing.corrections import re_ratings, reasons
+from billing.corrections import re_ratings
 from billing.corrections.credit_notes import CREDIT_NOTE
 from billing.corrections.models import ReRating
 from billing.errors import InvoiceNotVoidable
@@ -17,7 +17,7 @@ from billing.models import Allocation, Contract, Holding, Invoice, OneOffCharge,
 from billing.outages import history
 from billing.rules.months import Month
 from billing.runs import progress
-from infra.kit import clock, jobs
+from infra.kit import clock, jobs, reasons
 
 MONTH_REASONS = frozenset({"monthly", "final"})
 
@@ -27,7 +27,7 @@ async def void_invoice(session: AsyncSession, tenant_id: str, invoice_id: str, *
 
     Raises `InvoiceNotFound`, `InvoiceNotVoidable` saying what to do instead, `InvalidInput` for no reason.
     """
-    reason = reasons.checked(reason)
+    reason = reasons.given(reason)
     found = await invoices.get(session, tenant_id, invoice_id)
     if await has_fapiao(session, tenant_id, invoice_id):
         raise _refusal(found, "has a fapiao: void that first, or correct the invoice by a credit note")

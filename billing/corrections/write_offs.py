@@ -6,13 +6,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import dunning, invoices, journal, ledger
-from billing.corrections import reasons
 from billing.corrections.errors import InvoiceNotWrittenOff, WriteOffNotFound, WriteOffReversed
 from billing.journal import Entry
 from billing.ledger_models import WriteOff
 from billing.models import Invoice
 from billing.rules import accounts
-from infra.kit import audit, clock, jobs, money
+from infra.kit import audit, clock, jobs, money, reasons
 from infra.kit.ids import new_id
 from tenancy import tenants
 
@@ -23,7 +22,7 @@ async def write_off(session: AsyncSession, *, tenant_id: str, invoice_id: str, r
     Raises `InvoiceNotFound`, `InvoiceNotWrittenOff` for one with nothing open and for the invoice of an order (that
     is voided instead, rule 5), `InvalidInput` for no reason.
     """
-    reason = reasons.checked(reason)
+    reason = reasons.given(reason)
     today = clock.today()
     await tenants.get(session, tenant_id, for_update=True)
     await ledger.set_off(session, tenant_id, today)
@@ -63,7 +62,7 @@ async def reverse(session: AsyncSession, *, tenant_id: str, write_off_id: str, r
 
     Raises `WriteOffNotFound`, `WriteOffReversed`, `InvalidInput` for no reason.
     """
-    reason = reasons.checked(reason)
+    reason = reasons.given(reason)
     today = clock.today()
     await tenants.get(session, tenant_id, for_update=True)
     given_up = await find(session, write_off_id, tenant_id)

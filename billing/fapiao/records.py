@@ -18,12 +18,10 @@ from billing.fapiao.models import Fapiao, FapiaoNumber
 from billing.models import Invoice, InvoiceLine
 from billing.rules.fapiao import Amount, FapiaoRefused, bounds_of, check_amount, check_number, rows_of
 from billing.rules.reading import MAXIMUM_WHOLE_DIGITS, Reader
-from infra.kit import audit, clock, money
+from infra.kit import audit, clock, money, reasons
 from infra.kit.ids import new_id
-from infra.kit.problems import InvalidInput
 from tenancy import tenants
 
-REASON_LIMIT_CHARACTERS = 200
 _LEAST_AMOUNT = Decimal(-(10**MAXIMUM_WHOLE_DIGITS) + 1)
 _READER = Reader(FapiaoRefused)
 
@@ -106,14 +104,13 @@ async def void(session: AsyncSession, tenant_id: str, fapiao_id: str, *, reason:
 
     Raises `FapiaoNotFound`, `FapiaoVoided`, `InvalidInput` for no reason.
     """
-    if not reason.strip() or len(reason) > REASON_LIMIT_CHARACTERS:
-        raise InvalidInput(f"Say why, in 1 to {REASON_LIMIT_CHARACTERS} characters.", field="reason")
+    reason = reasons.given(reason)
     await tenants.get(session, tenant_id, for_update=True)
     fapiao = await find(session, fapiao_id, tenant_id)
     if fapiao.voided_at is not None:
         raise FapiaoVoided(f"The fapiao {fapiao.number} counts no more: {fapiao.void_reason}", field="fapiao_id")
     fapiao.voided_at = clock.now()
-    fapiao.void_reason = reason.strip()
+    fapiao.void_reason = reason
     await session.execute(delete(FapiaoNumber).where(FapiaoNumber.fapiao_id == fapiao_id))
     await session.flush()
     await audit.record(session, tenant_id, "fapiao.voided", fapiao_id, number=fapiao.number, reason=fapiao.void_reason)

@@ -18,7 +18,7 @@ from billing.outages.models import MaintenanceWindow
 from billing.rules.book import Span
 from billing.rules.errors import WindowRefused
 from billing.rules.maintenance import check_announcement, month_of, overrun
-from infra.kit import audit, clock, jobs
+from infra.kit import audit, clock, jobs, reasons
 from infra.kit.database import PLATFORM
 from infra.kit.ids import new_id
 from infra.kit.problems import InvalidInput
@@ -67,7 +67,7 @@ async def move(
     session: AsyncSession, *, window_id: str, begins_at: datetime, ends_at: datetime, reason: str
 ) -> MaintenanceWindow:
     """Announce a window anew for another time, with the same notice. Raises as `announce`, and `WindowNotOpen`."""
-    reason = _reason(reason)
+    reason = reasons.given(reason, limit_characters=TEXT_LIMIT_CHARACTERS)
     now = clock.now()
     window = await _planned(session, window_id)
     _check_not_begun(window, now, "moved")
@@ -84,7 +84,7 @@ async def move(
 
 async def cancel(session: AsyncSession, *, window_id: str, reason: str) -> MaintenanceWindow:
     """Call a window off before it begins; its place in the month is free again. Raises `WindowNotOpen`."""
-    reason = _reason(reason)
+    reason = reasons.given(reason, limit_characters=TEXT_LIMIT_CHARACTERS)
     window = await _planned(session, window_id)
     _check_not_begun(window, clock.now(), "cancelled")
     window.state = "cancelled"
@@ -183,12 +183,6 @@ async def _written(session: AsyncSession, window: MaintenanceWindow) -> None:
             f"somebody else announced a window in {month:%Y-%m} at this moment",
             "another try, with the other window in view",
         ) from error
-
-
-def _reason(reason: str) -> str:
-    if not reason.strip() or len(reason) > TEXT_LIMIT_CHARACTERS:
-        raise InvalidInput(f"Say why, in 1 to {TEXT_LIMIT_CHARACTERS} characters.", field="reason")
-    return reason.strip()
 
 
 def _times(span: Span) -> dict[str, str]:

@@ -12,14 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from billing import payments
 from billing.statements.errors import StatementLineNotFound, StatementLineNotWaiting
 from billing.statements.models import BankStatementLine
-from infra.kit import audit, clock, money
+from infra.kit import audit, clock, money, reasons
 from infra.kit.database import PLATFORM
-from infra.kit.problems import InvalidInput
 from tenancy import tenants
 
 STATES = ("new", "matched", "unmatched", "dismissed", "duplicate")
 DECIDABLE = frozenset({"new", "unmatched", "dismissed"})
-NOTE_LIMIT_CHARACTERS = 200
 CHANNEL = "bank_transfer"
 
 
@@ -43,12 +41,11 @@ async def dismiss(session: AsyncSession, line_id: str, reason: str) -> BankState
 
     Raises `InvalidInput` for the reason, `StatementLineNotFound`, `StatementLineNotWaiting`.
     """
-    if not reason.strip() or len(reason) > NOTE_LIMIT_CHARACTERS:
-        raise InvalidInput(f"Say why, in 1 to {NOTE_LIMIT_CHARACTERS} characters.", field="reason")
+    reason = reasons.given(reason)
     line = await _for_decision(session, line_id)
     if line.state == "dismissed":
         raise StatementLineNotWaiting(f"The line {line_id} is dismissed already.", field="line_id")
-    line.state, line.note = "dismissed", reason.strip()
+    line.state, line.note = "dismissed", reason
     _sign(line)
     await session.flush()
     await audit.record(session, PLATFORM, "bank_statement_line.dismissed", line_id, reason=line.note)

@@ -17,10 +17,9 @@ from sqlalchemy import delete, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.kit import audit, clock, logs
+from infra.kit import audit, clock, logs, reasons
 from infra.kit.database import PLATFORM
 from infra.kit.partitions import month_after
-from infra.kit.problems import InvalidInput
 from switch.completeness import counting
 from switch.completeness.counting import COMPLETE, COUNTING, INCOMPLETE, MAX_UNSEEN_SESSIONS
 from switch.completeness.errors import HourReconciled, HourStillCounted, HourUnknown
@@ -167,7 +166,7 @@ async def sign_off(session: AsyncSession, node: str, hour: datetime, reason: str
 
     It covers as many as are missing now. Raises `HourUnknown`, `HourStillCounted`, `HourReconciled`, `InvalidInput`.
     """
-    reason = _reason(reason, "reason")
+    reason = reasons.given(reason, limit_characters=REASON_LIMIT_CHARACTERS)
     await reconcile(session)
     found = await get_hour(session, node, hour)
     if found.state == COUNTING:
@@ -180,7 +179,7 @@ async def sign_off(session: AsyncSession, node: str, hour: datetime, reason: str
 
 async def sign_hours(session: AsyncSession, hours: Sequence[Hour], reason: str, *, field: str = "reason") -> None:
     """Write a person's signature for the records that are missing in these hours. Raises `InvalidInput`."""
-    reason = _reason(reason, field)
+    reason = reasons.given(reason, limit_characters=REASON_LIMIT_CHARACTERS, field=field)
     signed: dict[str, Any] = {"reason": reason, "signed_by": audit.actor.get(), "signed_at": clock.now()}
     for hour in hours:
         values = signed | {"missing": hour.missing}
@@ -199,13 +198,6 @@ async def get_hour(session: AsyncSession, node: str, hour: datetime) -> Hour:
     if not found:
         raise HourUnknown(f"{node} began no call in the hour of {hour.isoformat()}.", field="hour")
     return found[0]
-
-
-def _reason(words: str, field: str) -> str:
-    words = words.strip()
-    if not words or len(words) > REASON_LIMIT_CHARACTERS:
-        raise InvalidInput(f"Say why, in 1 to {REASON_LIMIT_CHARACTERS} characters.", field=field)
-    return words
 
 
 async def _extend_by_records(session: AsyncSession) -> None:

@@ -34,7 +34,7 @@ async def _contents(database: Database) -> dict[str, list[str]]:
     async with database.engine.connect() as connection:
         tables = await connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"))
         return {
-            table: list(await connection.scalars(text(f'SELECT t::text FROM "{table}" AS t ORDER BY 1')))  # noqa: S608
+            table: list(await connection.scalars(text(f'SELECT t::text FROM "{table}" AS t ORDER BY 1')))  # noqa: S608 - a name of our own tables
             for table in sorted(tables)
             if table not in {"access_token", "client"}
         }

@@ -248,7 +248,7 @@ async def test_tenants_see_nothing_of_the_platforms_statements(bank: Bank, datab
     for table in (BankStatement, BankStatementLine):
         with pytest.raises(ProgrammingError, match="permission denied"):
             async with database.transaction(Scope.tenant(anxin)) as session:
-                await session.execute(text(f"SELECT 1 FROM {table.__tablename__}"))  # noqa: S608
+                await session.execute(text(f"SELECT 1 FROM {table.__tablename__}"))  # noqa: S608 - a name of our own tables
 
 
 async def test_the_reference_that_invoices_print_is_the_one_that_is_read(bank: Bank) -> None:
