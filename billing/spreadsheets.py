@@ -29,9 +29,6 @@ CSV_MEDIA_TYPE = "text/csv"
 XLSX_MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 MEDIA_TYPES: dict[FileKind, str] = {"csv": CSV_MEDIA_TYPE, "xlsx": XLSX_MEDIA_TYPE}
 
-SHEET_LIMIT_ROWS = 1_048_576
-"""What a sheet of XLSX holds."""
-
 CELL_LIMIT_CHARACTERS = 32_767
 """What a cell of XLSX holds."""
 

@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,12 +26,9 @@ from billing.rules.months import Month
 from billing.rules.rating import whole_seconds
 from billing.spreadsheets import Book, Cell, Column, FileKind, Table
 from infra.kit import clock, money
-from infra.kit.problems import InvalidInput
+from infra.kit.languages import LANGUAGES, Language
 from switch.models import CallRecord
 from tenancy import tenants
-
-Language = Literal["zh", "en"]
-LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
 CALLS_LIMIT: Mapping[FileKind, int] = {"xlsx": 200_000, "csv": 500_000}
 """Calls of one statement, so that a busy machine too answers within the 90 seconds that an answer may take."""
@@ -301,11 +298,3 @@ def _line_text(subject: Subject, language: Language) -> str:
 
 def _word(name: str, language: Language) -> str:
     return _WORDS[name][LANGUAGES.index(language)]
-
-
-def check_language(text: str) -> Language:
-    """One of `LANGUAGES`; raises `InvalidInput`."""
-    for language in LANGUAGES:
-        if text == language:
-            return language
-    raise InvalidInput(f"`language` is {' or '.join(LANGUAGES)}.", field="language")

@@ -13,10 +13,11 @@ from billing import invoices, usage_statement
 from billing.api import read_month
 from billing.spreadsheets import CSV_MEDIA_TYPE, MEDIA_TYPES, XLSX_MEDIA_TYPE, FileKind
 from billing.usage_statement import Subject
+from infra.kit import languages
 from infra.kit.principal import Principal
 
 TAGS = ["Charges"]
-Language = Annotated[str, QueryParameter(description="`zh` or `en`")]
+ReadIn = Annotated[str, QueryParameter(name="language", description="`zh` or `en`")]
 
 
 @get(
@@ -30,7 +31,7 @@ async def get_of_invoice_xlsx(
     invoice_id: FromPath[str],
     session: NamedDependency[AsyncSession],
     principal: NamedDependency[Principal],
-    language: Language = "zh",
+    language: ReadIn = "zh",
 ) -> Response[bytes]:
     """The calls of a monthly or final invoice as a workbook: one row each, their sum, the rounding, the line."""
     return await _of_invoice(session, principal, invoice_id, "xlsx", language)
@@ -47,7 +48,7 @@ async def get_of_invoice_csv(
     invoice_id: FromPath[str],
     session: NamedDependency[AsyncSession],
     principal: NamedDependency[Principal],
-    language: Language = "zh",
+    language: ReadIn = "zh",
 ) -> Response[bytes]:
     """The same as CSV in UTF-8."""
     return await _of_invoice(session, principal, invoice_id, "csv", language)
@@ -65,7 +66,7 @@ async def get_of_month_xlsx(
     month: FromPath[str],
     session: NamedDependency[AsyncSession],
     principal: NamedDependency[Principal],
-    language: Language = "zh",
+    language: ReadIn = "zh",
 ) -> Response[bytes]:
     """The calls of a contract that go on the invoice for a month's usage, also before that invoice is there."""
     wanted = read_month(month)
@@ -85,7 +86,7 @@ async def get_of_month_csv(
     month: FromPath[str],
     session: NamedDependency[AsyncSession],
     principal: NamedDependency[Principal],
-    language: Language = "zh",
+    language: ReadIn = "zh",
 ) -> Response[bytes]:
     """The same as CSV in UTF-8."""
     wanted = read_month(month)
@@ -101,7 +102,7 @@ async def _of_invoice(
 
 
 async def _file(session: AsyncSession, subject: Subject, kind: FileKind, language: str) -> Response[bytes]:
-    content = await usage_statement.write(session, subject, kind, usage_statement.check_language(language))
+    content = await usage_statement.write(session, subject, kind, languages.checked(language))
     disposition = f'attachment; filename="{subject.file_name}.{kind}"'
     return Response(content, media_type=MEDIA_TYPES[kind], headers={"content-disposition": disposition})
 

@@ -12,7 +12,6 @@ from decimal import Decimal
 
 import msgspec
 
-MAX_CODEC_CHARACTERS = 32
 MAX_PACKETS = 2_000_000_000
 _NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,6})?", re.ASCII)
 _CODEC = re.compile(r"[A-Za-z0-9._@+-]{1,32}", re.ASCII)

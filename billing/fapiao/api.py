@@ -34,7 +34,7 @@ from billing.fapiao.schemas import (
 )
 from billing.spreadsheets import CSV_MEDIA_TYPE, MEDIA_TYPES, XLSX_MEDIA_TYPE, FileKind
 from billing.statements.sheets import Kind
-from billing.usage_statement import check_language
+from infra.kit import languages
 from infra.kit.http import DEFAULT_PAGE, After, Limit
 from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
@@ -104,7 +104,7 @@ async def export_fapiao(
         raise InvalidInput("`format` is xlsx or csv.", field="format")
     wanted = None if month is None else read_month(month)
     found = await export.waiting(session, wanted)
-    content = await asyncio.to_thread(export.written, found, chosen, check_language(language))
+    content = await asyncio.to_thread(export.written, found, chosen, languages.checked(language))
     disposition = f'attachment; filename="fapiao-{wanted or "all"}.{chosen}"'
     return Response(content, media_type=MEDIA_TYPES[chosen], headers={"content-disposition": disposition})
 

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
 
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -19,8 +18,8 @@ from billing.rules.fapiao import Amount, FapiaoRow, bounds_of, is_complete, rows
 from billing.rules.months import Month
 from billing.spreadsheets import Book, Cell, Column, FileKind, Table
 from infra.kit import money
+from infra.kit.languages import Language
 
-Language = Literal["zh", "en"]
 INVOICES_LIMIT = 20_000
 """Invoices that one export goes through, with or without a fapiao; some ten seconds."""
 
