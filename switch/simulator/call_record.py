@@ -57,8 +57,15 @@ def time_variables(channel: Channel) -> dict[str, str]:
     values.update({f"{name}_stamp": local_stamp(at) for name, at in stamps.items() if at})
     for name in ("start", "profile_start", "answer", "bridge"):
         values.update(_epoch(name, stamps[name]))
-    values.update(_epoch("last_hold", 0))
-    values.update({"hold_accum_seconds": "0", "hold_accum_usec": "0", "hold_accum_ms": "0"})
+    values.update(_epoch("last_hold", times.last_hold))
+    held = times.hold_accumulated
+    values.update(
+        {
+            "hold_accum_seconds": str(held // 1_000_000),
+            "hold_accum_usec": str(held),
+            "hold_accum_ms": str(held // 1_000),
+        }
+    )
     values.update(_epoch("resurrect", 0))
     for name in ("progress", "progress_media", "end"):
         values.update(_epoch(name, stamps[name]))
@@ -128,8 +135,8 @@ def _call_flow(channel: Channel) -> dict[str, Any]:
         "progress_media_time": str(times.progress_media),
         "answered_time": str(times.answered),
         "bridged_time": str(times.bridged),
-        "last_hold_time": "0",
-        "hold_accum_time": "0",
+        "last_hold_time": str(times.last_hold),
+        "hold_accum_time": str(times.hold_accumulated),
         "hangup_time": str(times.hangup),
         "resurrect_time": "0",
         "transfer_time": "0",

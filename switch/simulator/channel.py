@@ -77,6 +77,9 @@ class Times:
     answered: int = 0
     bridged: int = 0
     hangup: int = 0
+    last_hold: int = 0
+    hold_accumulated: int = 0
+    """How long holds that have ended lasted, together; a duration in microseconds."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ class Channel:
     hangup_cause: str = ""
     applications: list[AppliedApplication] = field(default_factory=list[AppliedApplication])
     extension: tuple[str, tuple[tuple[str, str], ...]] | None = None
+    is_held: bool = False
+    """Whether the leg's far end has put us on hold."""
     originator: Channel | None = None
     originatees: list[Channel] = field(default_factory=list["Channel"])
     peer: Channel | None = None
@@ -248,8 +253,8 @@ class Channel:
             (f"{prefix}-Channel-Transfer-Time", "0"),
             (f"{prefix}-Channel-Resurrect-Time", "0"),
             (f"{prefix}-Channel-Bridged-Time", str(times.bridged)),
-            (f"{prefix}-Channel-Last-Hold", "0"),
-            (f"{prefix}-Channel-Hold-Accum", "0"),
+            (f"{prefix}-Channel-Last-Hold", str(times.last_hold)),
+            (f"{prefix}-Channel-Hold-Accum", str(times.hold_accumulated)),
             (f"{prefix}-Screen-Bit", "true"),
             (f"{prefix}-Privacy-Hide-Name", "false"),
             (f"{prefix}-Privacy-Hide-Number", "false"),

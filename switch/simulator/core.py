@@ -173,6 +173,17 @@ class SwitchCore:
         if self.bus.is_heard:
             self.bus.fire(name, [*channel.headers(), *channel.variable_headers(), *extra])
 
+    def hold(self, channel: Channel, *, is_held: bool) -> None:
+        """The leg's far end puts us on hold, or goes on; the same again changes nothing."""
+        if channel.is_held == is_held or not channel.is_up:
+            return
+        channel.is_held = is_held
+        if is_held:
+            channel.times.last_hold = now_microseconds()
+        else:
+            channel.times.hold_accumulated += now_microseconds() - channel.times.last_hold
+        self.fire("CHANNEL_HOLD" if is_held else "CHANNEL_UNHOLD", channel)
+
     def answered(self, channel: Channel) -> None:
         """The leg was answered just now."""
         if channel.is_answered or not channel.is_up:

@@ -14,8 +14,9 @@ from switch.simulator.settings import is_true
 from switch.sip.dialog import Dialog
 from switch.sip.digest import Challenge, a1_hash, answer
 from switch.sip.endpoint import SipEndpoint
-from switch.sip.errors import SipError
+from switch.sip.errors import SipError, SipSyntaxError
 from switch.sip.message import Request, Response
+from switch.sip.sdp import Audio, Direction
 from switch.sip.transactions import ClientTransaction, ServerTransaction
 from switch.sip.uri import NameAddress
 
@@ -53,14 +54,14 @@ class LegHost(Protocol):
         ...
 
 
-def session_description(host: str, session_number: int) -> bytes:
+def session_description(host: str, session_number: int, direction: Direction = "sendrecv") -> bytes:
     """The SDP of a leg: PCMU, PCMA and telephone events at a port where nobody listens."""
     port = _FIRST_MEDIA_PORT + session_number * 2 % _MEDIA_PORTS
     version = now_microseconds() // 1_000_000
     return (
         f"v=0\r\no=FreeSWITCH {version} {version + 1} IN IP4 {host}\r\ns=FreeSWITCH\r\nc=IN IP4 {host}\r\n"
         f"t=0 0\r\nm=audio {port} RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
-        "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n"
+        f"a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na={direction}\r\n"
     ).encode()
 
 
@@ -99,11 +100,24 @@ class Leg:
             self.channel.variables["proto_specific_hangup_cause"] = "sip:200"
             self.core.hang_up(self.channel, causes.NORMAL_CLEARING)
         elif method in {"INVITE", "UPDATE"}:
-            transaction.respond(_OK, headers=[self.contact], content_type=SDP_TYPE, body=self._sdp)
+            self._take_offer(transaction)
         elif method in {"OPTIONS", "INFO", "NOTIFY", "MESSAGE"}:
             transaction.respond(_OK)
         else:
             transaction.respond(501)
+
+    def _take_offer(self, transaction: ServerTransaction) -> None:
+        """A new description within the call; one that no longer listens puts us on hold (RFC 3264, section 8.4)."""
+        direction: Direction = "sendrecv"
+        if transaction.request.body:
+            try:
+                direction = Audio.parse(transaction.request.body).mirrored
+            except SipSyntaxError:
+                transaction.respond(488)
+                return
+            self.core.hold(self.channel, is_held=direction in ("recvonly", "inactive"))
+        answer = session_description(self.host.state.address[0], self.channel.session_number, direction)
+        transaction.respond(_OK, headers=[self.contact], content_type=SDP_TYPE, body=answer)
 
     def _end(self, cause: str) -> None:
         raise NotImplementedError

@@ -20,6 +20,7 @@ from switch.sip.call import BYE_TIMEOUT_SECONDS, Call
 from switch.sip.dialog import Address, Dialog, dialog_key, new_call_id, new_tag
 from switch.sip.endpoint import DEFAULT_USER_AGENT, SipEndpoint
 from switch.sip.errors import CallRefused, SipError, SipSyntaxError, SipTransportError, WaitExceeded
+from switch.sip.media import MediaPort
 from switch.sip.message import Headers, Request, Response
 from switch.sip.policy import Policy
 from switch.sip.stream import StreamServer
@@ -31,16 +32,6 @@ MAX_CALLS_REMEMBERED = 1_000
 ALLOWED_METHODS = "INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE"
 
 _log = logging.getLogger(__name__)
-
-
-class _MediaSink(asyncio.DatagramProtocol):
-    """Takes the media of all calls and counts it; we send none."""
-
-    def __init__(self) -> None:
-        self.packets = 0
-
-    def datagram_received(self, data: bytes, addr: tuple[str | int, int]) -> None:
-        self.packets += 1
 
 
 def local_host_towards(server: Address) -> str:
@@ -77,7 +68,7 @@ class UserAgent:
         self._stream: StreamServer | None = None
         self._endpoint: SipEndpoint | None = None
         self._media: asyncio.DatagramTransport | None = None
-        self._sink = _MediaSink()
+        self._media_port = MediaPort()
         self._calls: dict[str, Call] = {}
         self._arrived: deque[Call] = deque(maxlen=MAX_CALLS_REMEMBERED)
         self._arrival = asyncio.Event()
@@ -114,7 +105,21 @@ class UserAgent:
     @property
     def media_packets(self) -> int:
         """How many media packets arrived so far."""
-        return self._sink.packets
+        return self._media_port.packets
+
+    async def heard_keys(self, count: int, *, timeout_seconds: float) -> str:
+        """The keys that were pressed at the other ends of our calls, once there are so many. Raises WaitExceeded."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await self._media_port.wait_keys(count)
+        except TimeoutError:
+            raise WaitExceeded(f"{count} keys (heard: {self._media_port.keys!r})", timeout_seconds) from None
+
+    async def press(self, destination: Address, key: str) -> None:
+        """Press one key towards a media address. Raises `CallRefused` for what is no key, SipTransportError."""
+        if self._media is None:
+            raise SipTransportError(f"{self!r} is not started")
+        await self._media_port.press(self._media, destination, key)
 
     async def start(self) -> None:
         """Open the sockets; nothing happens when they are open. Raises SipTransportError."""
@@ -130,7 +135,7 @@ class UserAgent:
             stream=self._stream,
         )
         try:
-            media, _ = await endpoint.loop.create_datagram_endpoint(lambda: self._sink, local_addr=(host, 0))
+            media, _ = await endpoint.loop.create_datagram_endpoint(lambda: self._media_port, local_addr=(host, 0))
         except OSError as error:
             endpoint.close()
             raise SipTransportError(f"no media port can be bound at {host}: {error.strerror}") from error
@@ -177,15 +182,23 @@ class UserAgent:
         """Contact and Allow, for answers and INVITEs."""
         return [("Contact", self.contact()), ("Allow", ALLOWED_METHODS)]
 
-    def describe_media(self, offer: sdp.Audio | None) -> bytes:
-        """Our session description: an answer to an offer, or an offer. Raises SipSyntaxError when no codec
-        fits.
+    def describe_media(self, offer: sdp.Audio | None, *, direction: sdp.Direction = "sendrecv") -> bytes:
+        """Our session description: an answer to an offer, or an offer with this direction.
+
+        Raises SipSyntaxError when no codec fits.
         """
         if self._media is None:
             raise SipTransportError(f"{self!r} is not started")
         host, port = self._media.get_extra_info("sockname")[:2]
         self._media_versions += 1
-        return sdp.describe(host, port, session_id=self._session_id, version=self._media_versions, answer_to=offer)
+        return sdp.describe(
+            host,
+            port,
+            session_id=self._session_id,
+            version=self._media_versions,
+            direction=direction,
+            answer_to=offer,
+        )
 
     def place(self, target: SipUri, caller: NameAddress, destination: Address) -> Call:
         """Start an outgoing call and return it at once; `destination` is an IP address and port."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BYE_TIMEOUT_SECONDS = 5.0
 TRANSFER_TIMEOUT_SECONDS = 5.0
+OFFER_TIMEOUT_SECONDS = 5.0
 NOT_HUNG_UP = ""
 
 
@@ -127,13 +128,50 @@ class Call:
 
         202 says only that it was understood. Raises SipTimeout, SipTransportError, `CallRefused` when there is no call.
         """
-        if self.dialog is None or not self.is_live:
-            raise CallRefused("only a call that is answered and not over can be transferred")
-        request = self.dialog.create_request("REFER")
+        request = self._within_dialog("REFER")
         request.headers.add("Refer-To", refer_to)
+        return (await self._ask(request, timeout_seconds)).status
+
+    async def hold(self, *, timeout_seconds: float = OFFER_TIMEOUT_SECONDS) -> int:
+        """Put the other side on hold: a new offer that only sends (RFC 3264, section 8.4); the status of its answer.
+
+        Raises SipTimeout, SipTransportError, `CallRefused` when there is no call.
+        """
+        return await self._offer_again("sendonly", timeout_seconds)
+
+    async def resume(self, *, timeout_seconds: float = OFFER_TIMEOUT_SECONDS) -> int:
+        """Go on after a hold; returns and raises as `hold`."""
+        return await self._offer_again("sendrecv", timeout_seconds)
+
+    async def press(self, keys: str) -> None:
+        """Press keys one after another, a tenth of a second each (RFC 4733). Raises `CallRefused`."""
+        if not self.is_live or self.remote_audio is None:
+            raise CallRefused("keys are pressed in a call that is answered and not over")
+        for key in keys:
+            await self._agent.press((self.remote_audio.host, self.remote_audio.port), key)
+
+    async def _offer_again(self, direction: sdp.Direction, timeout_seconds: float) -> int:
+        request = self._within_dialog("INVITE")
+        request.set_body(sdp.CONTENT_TYPE, self._agent.describe_media(None, direction=direction))
+        response = await self._ask(request, timeout_seconds)
+        if response.status < 300:
+            self._take_media(response.body)
+        return response.status
+
+    def _within_dialog(self, method: str) -> Request:
+        if self.dialog is None or not self.is_live:
+            raise CallRefused(f"only a call that is answered and not over takes a {method} of ours")
+        request = self.dialog.create_request(method)
         for name, value in self._agent.own_headers():
             request.headers.set(name, value)
-        return (await self._agent.ask(request, self.dialog.destination, timeout_seconds=timeout_seconds)).status
+        return request
+
+    async def _ask(self, request: Request, timeout_seconds: float) -> Response:
+        dialog = self.dialog
+        assert dialog is not None  # noqa: S101 - it made the request
+        # Each challenge takes one more number; none may be used twice in a dialog (RFC 3261, section 12.2.1.1).
+        dialog.local_sequence += MAX_ATTEMPTS
+        return await self._agent.ask(request, dialog.destination, timeout_seconds=timeout_seconds)
 
     def reject(self, status: int, *, send_to: str | None = None) -> None:
         """Refuse an incoming call that still rings; `send_to` is the address that a redirection names."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from switch.sip.errors import SipSyntaxError
 
 CONTENT_TYPE = "application/sdp"
+Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 _STATIC_CODECS = {"0": "PCMU/8000", "8": "PCMA/8000"}
 _TELEPHONE_EVENT = "101"
-_MIRRORED_DIRECTIONS = {"sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
+_MIRRORED_DIRECTIONS: dict[str, Direction] = {"sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,11 @@ class Audio:
     port: int
     payload_types: tuple[str, ...]
     direction: str = "sendrecv"
+
+    @property
+    def mirrored(self) -> Direction:
+        """The direction of an answer to it."""
+        return _MIRRORED_DIRECTIONS.get(self.direction, "sendrecv")
 
     @classmethod
     def parse(cls, body: bytes) -> Audio:
@@ -46,20 +53,27 @@ class Audio:
         return cls(host or session_host, int(port), tuple(media[3:]), direction or "sendrecv")
 
 
-def describe(host: str, port: int, *, session_id: int, version: int = 1, answer_to: Audio | None = None) -> bytes:
-    """An offer of PCMU and PCMA, or the answer to one.
+def describe(
+    host: str,
+    port: int,
+    *,
+    session_id: int,
+    version: int = 1,
+    direction: Direction = "sendrecv",
+    answer_to: Audio | None = None,
+) -> bytes:
+    """An offer of PCMU and PCMA in this direction, or the answer to one, which mirrors the offer's.
 
     Raises SipSyntaxError when the offer has neither codec (answer 488 then).
     """
     payload_types = [*_STATIC_CODECS, _TELEPHONE_EVENT]
-    direction = "sendrecv"
     if answer_to is not None:
         chosen = [payload for payload in answer_to.payload_types if payload in _STATIC_CODECS][:1]
         if not chosen:
             raise SipSyntaxError("the offer has neither PCMU nor PCMA, the codecs spoken here")
         events = [_TELEPHONE_EVENT] if _TELEPHONE_EVENT in answer_to.payload_types else []
         payload_types = [*chosen, *events]
-        direction = _MIRRORED_DIRECTIONS.get(answer_to.direction, "sendrecv")
+        direction = answer_to.mirrored
     family = "IP6" if ":" in host else "IP4"
     lines = [
         "v=0",

@@ -345,3 +345,29 @@ async def test_a_goodbye_right_behind_the_answer_ends_the_call() -> None:
     assert await call.wait_ended(2) == "them"
     phone.vanish()
     endpoint.close()
+
+
+async def test_a_call_is_held_and_resumed_and_ends_as_before(carrier: Carrier) -> None:
+    async with Carrier("127.0.0.1", timers=QUICK) as other:
+        call = await other.call("8613800138000", switch=carrier.address, caller_number="862150001234")
+        arrived = await carrier.next_call(1)
+        assert await call.hold() == 200
+        assert call.remote_audio is not None
+        assert call.remote_audio.direction == "recvonly"
+        assert await call.resume() == 200
+        assert call.remote_audio.direction == "sendrecv"
+        await call.hangup()
+        assert await arrived.wait_ended(1) == "them"
+        with pytest.raises(CallRefused, match="answered and not over"):
+            await call.hold()
+
+
+async def test_keys_are_heard_once_each_and_what_is_no_key_is_refused(carrier: Carrier) -> None:
+    async with Carrier("127.0.0.1", timers=QUICK) as other:
+        call = await other.call("8613800138000", switch=carrier.address, caller_number="862150001234")
+        await call.press("11#")
+        assert await carrier.heard_keys(3, timeout_seconds=1) == "11#"
+        with pytest.raises(CallRefused, match="no key"):
+            await call.press("x")
+        with pytest.raises(WaitExceeded, match="'11#'"):
+            await carrier.heard_keys(4, timeout_seconds=0.01)
