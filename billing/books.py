@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing.corrections.models import ReRating
+from billing.data_traffic.models import DataUsage
 from billing.ledger import is_settled
 from billing.models import Charge, Contract, Holding, Invoice, OneOffCharge, RentCharge, Suspension
 from billing.one_off_charges import DATA
@@ -55,7 +56,11 @@ async def load_book(session: AsyncSession, contract: Contract, month: Month) -> 
     return rules.Book(
         holdings=tuple(holdings),
         charges=tuple(rules.OneOffCharge(row.on, row.kind, row.amount) for row in waiting if row.kind != DATA),
-        usage=(*await _usage(session, contract, month.preceding), *_data(waiting)),
+        usage=(
+            *await _usage(session, contract, month.preceding),
+            *await _tunnel_data(session, contract, month.preceding),
+            *_data(waiting),
+        ),
         faults=outages.faults,
         maintenance=outages.maintenance,
         suspensions=await load_suspensions(session, contract.tenant_id),
@@ -178,6 +183,18 @@ async def _usage(session: AsyncSession, contract: Contract, month: Month) -> tup
     total, count = (await session.execute(query)).one()
     charged = () if not count else (rules.Usage(month.last, "calls", total, records=count),)
     return (*charged, *await _supplements(session, contract, month))
+
+
+async def _tunnel_data(session: AsyncSession, contract: Contract, month: Month) -> tuple[rules.Usage, ...]:
+    """What the tunnels of the contract's seats have carried, as far as it goes on the invoice for this month (C3)."""
+    query = select(func.sum(DataUsage.amount), func.count()).where(
+        DataUsage.tenant_id == contract.tenant_id,
+        DataUsage.contract_id == contract.contract_id,
+        DataUsage.billing_month == month.first,
+        DataUsage.amount > 0,
+    )
+    total, count = (await session.execute(query)).one()
+    return () if not count else (rules.Usage(month.last, "data", total, records=count),)
 
 
 async def _supplements(session: AsyncSession, contract: Contract, month: Month) -> tuple[rules.Usage, ...]:

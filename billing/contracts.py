@@ -110,11 +110,9 @@ async def sign(
 ) -> Contract:
     """Store a contract of whole terms; what it is asked for was checked by the caller.
 
-    Raises `NotFound` for an unknown tenant, `ContractNotOpen` for one that is closed.
+    Raises `NotFound` for an unknown tenant, `TenantClosed` for one that has left.
     """
-    tenant = await tenants.get(session, tenant_id)
-    if tenant.standing == "closed":
-        raise ContractNotOpen(f"The tenant {tenant_id} is closed; it signs no contracts.", field="tenant_id")
+    await tenants.get_staying(session, tenant_id)
     contract = Contract(
         tenant_id=tenant_id,
         contract_id=contract_id,

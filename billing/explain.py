@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import charge_reports, destinations, one_off_charges
 from billing.charge_reports import ChargedCall, ChargeSum, Wanted
+from billing.data_traffic import sums as data_sums
+from billing.data_traffic.sums import DataSum
 from billing.errors import LineNotFound
 from billing.models import Invoice, InvoiceLine, OneOffCharge
 from billing.rules.invoice_words import Destination, Explained, Words, words_for
@@ -26,7 +28,7 @@ class Explanation:
     """A line with what it adds up; `parts` are its formulas with their exact amounts and inputs.
 
     A line of calls has a page of them, their exact `call_sum` and their `destinations`; a line of a one-off kind has
-    its `charges`.
+    its `charges`, and one of data the `data_sum` of what the tunnels have carried.
     """
 
     invoice: Invoice
@@ -37,6 +39,7 @@ class Explanation:
     call_sum: ChargeSum | None = None
     charges: Sequence[OneOffCharge] = ()
     destinations: Sequence[Destination] = ()
+    data_sum: DataSum | None = None
 
 
 def usage_month(invoice: Invoice) -> Month:
@@ -61,7 +64,9 @@ async def explain(
         raise LineNotFound(f"The invoice {invoice.number} has no line {line_number}.", field="line_number")
     parts: list[dict[str, str]] = line.inputs.get("parts", [])
     if line.kind in one_off_charges.KINDS and invoice.reason in USAGE_REASONS:
-        return Explanation(invoice, line, parts, charges=await one_off_charges.taken_by(session, invoice, line.kind))
+        carried = await _data_sum(session, invoice) if line.kind == one_off_charges.DATA else None
+        charges = await one_off_charges.taken_by(session, invoice, line.kind)
+        return Explanation(invoice, line, parts, charges=charges, data_sum=carried)
     if not charges_calls(invoice, line):
         return Explanation(invoice, line, parts)
     wanted = Wanted(tenant_id=invoice.tenant_id, contract_id=invoice.contract_id, month=usage_month(invoice).first)
@@ -97,10 +102,15 @@ async def _destinations(session: AsyncSession, invoice: Invoice) -> Sequence[Des
     )
 
 
+async def _data_sum(session: AsyncSession, invoice: Invoice) -> DataSum:
+    return await data_sums.of_month(session, invoice.tenant_id, invoice.contract_id, usage_month(invoice))
+
+
 def rounding(explanation: Explanation) -> Decimal | None:
     """How far the line is from the exact sum of its calls or charges; None where it adds up neither. Pure."""
     if explanation.call_sum is not None:
         return explanation.line.amount - explanation.call_sum.amount - explanation.call_sum.re_rated
-    if explanation.charges:
-        return explanation.line.amount - sum((charge.amount for charge in explanation.charges), Decimal(0))
+    carried = Decimal(0) if explanation.data_sum is None else explanation.data_sum.amount
+    if explanation.charges or carried:
+        return explanation.line.amount - carried - sum((charge.amount for charge in explanation.charges), Decimal(0))
     return None

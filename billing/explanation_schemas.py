@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from billing import explain
+from billing.data_traffic.sums import DataSum
 from billing.explain import Explanation
 from billing.finance_schemas import OneOffChargeView, one_off_charge_view
 from billing.rules.invoice_words import exact_text
@@ -37,10 +38,20 @@ class DestinationView(View):
     amount: str
 
 
+class DataSumView(View):
+    """What the tunnels of a contract's seats carried, by records of a seat and day (`GET /v1/data-usage`); bytes."""
+
+    records: int
+    received: int
+    sent: int
+    amount: str
+
+
 class LineExplanationView(View):
     """Where a line comes from. `words` say it in Chinese and English, as on the PDF.
 
-    `calls` is a page of a line of calls, which `destinations` sum up; `charges` are those of a one-off kind.
+    `calls` is a page of a line of calls, which `destinations` sum up; `charges` are those of a one-off kind, `data` is
+    what the tunnels carried.
     `exact` is their exact sum, and `rounding` what the line has more or less than it.
     """
 
@@ -65,6 +76,7 @@ class LineExplanationView(View):
     calls: list[ChargeView]
     next: str | None
     charges: list[OneOffChargeView]
+    data: DataSumView | None
 
 
 _OF_A_PART = ("clause", "formula", "exact")
@@ -113,4 +125,11 @@ def line_explanation_view(explanation: Explanation) -> LineExplanationView:
         calls=[charge_view(call) for call in explanation.calls],
         next=explanation.next_calls,
         charges=[one_off_charge_view(charge) for charge in explanation.charges],
+        data=None if explanation.data_sum is None else _data_view(explanation.data_sum),
+    )
+
+
+def _data_view(carried: DataSum) -> DataSumView:
+    return DataSumView(
+        records=carried.records, received=carried.received, sent=carried.sent, amount=rated_text(carried.amount)
     )

@@ -199,7 +199,8 @@ def one_off_charge_view(charge: OneOffCharge) -> OneOffChargeView:
     )
 
 
-def _preview_invoice_view(invoice: PreviewedInvoice) -> PreviewInvoiceView:
+def preview_invoice_view(invoice: PreviewedInvoice) -> PreviewInvoiceView:
+    """An invoice that would be issued."""
     return PreviewInvoiceView(
         reason=invoice.reason,
         period=invoice.period,
@@ -234,7 +235,7 @@ def _contract_preview_view(found: ContractPreview) -> ContractPreviewView:
         incomplete_records=found.incomplete_records,
         anomalies=list(found.anomalies),
         problem=found.problem,
-        invoices=[_preview_invoice_view(invoice) for invoice in found.invoices],
+        invoices=[preview_invoice_view(invoice) for invoice in found.invoices],
     )
 
 

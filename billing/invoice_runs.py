@@ -193,6 +193,7 @@ def due_contracts(month: Month) -> Select[str, str]:
             Contract.billed_through.is_(None)
             | (Contract.billed_through < last_month)
             | late.calls(month)
+            | late.data(month)
             | late.supplements(month)
             | (
                 (late.charges(month) | late.faults(month) | late.deposits())
@@ -262,7 +263,12 @@ async def has_to_bill(session: AsyncSession, contract: Contract, month: Month) -
     query = select(Contract.contract_id).where(
         Contract.tenant_id == contract.tenant_id,
         Contract.contract_id == contract.contract_id,
-        late.calls(month) | late.supplements(month) | late.charges(month) | late.faults(month) | late.deposits(),
+        late.calls(month)
+        | late.data(month)
+        | late.supplements(month)
+        | late.charges(month)
+        | late.faults(month)
+        | late.deposits(),
     )
     return await session.scalar(query) is not None
 

@@ -13,7 +13,7 @@ from datetime import date
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import invoices, ledger, order_invoices
+from billing import invoices, ledger, order_invoices, qualifications
 from billing.contracts import check_orderable, get_contract, terms_of
 from billing.errors import NotReturnable, OrderInForce, OrderNotHeld, OrderNotPaid
 from billing.models import Contract, Holding, Invoice
@@ -109,7 +109,8 @@ async def order_holdings(
 
 
 async def cancel_order(session: AsyncSession, *, tenant_id: str, order_id: str, reason: str) -> None:
-    """Take an order back that is unpaid or not in force yet: nothing is owed, what was paid becomes credit (rule 5).
+    """Take an order back that is unpaid or not in force yet, be it for lack of papers (C19): nothing is owed, what was
+    paid becomes credit (rule 5).
 
     Where its invoice charges other orders too, it is made again for those. An order that has lapsed already stays
     so. Raises `OrderInForce` once the order has opened, `OrderNotHeld` for an unknown order.
@@ -122,7 +123,8 @@ async def cancel_order(session: AsyncSession, *, tenant_id: str, order_id: str, 
     if any(row.opened_on is not None for row in waiting):
         raise OrderInForce(f"The order {order_id} is open; return what it has opened.", field="order_id")
     order = waiting[0]
-    if order.effective_on <= today and await _is_paid(session, order):
+    is_ready = await qualifications.ready_since(session, contract) is not None
+    if order.effective_on <= today and is_ready and await _is_paid(session, order):
         raise OrderInForce(f"The order {order_id} is paid and in force since {order.effective_on}.", field="order_id")
     if lapses_on(order.effective_on) <= today:
         await lapse_unpaid(session, contract, today)
@@ -148,15 +150,17 @@ async def lapse_unpaid(session: AsyncSession, contract: Contract, today: date) -
     rows = (await session.execute(query)).scalars().all()
     due = await order_invoices.invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows})
     lapsed: list[Holding] = []
+    never_opens = await _never_opens(session, contract, today) if rows else False
     for row in rows:
         invoice = due.get(row.order_invoice_id or "")
         is_paid = row.invoiced_on is not None and (invoice is None or ledger.is_settled(invoice))
-        if lapses_on(row.effective_on) <= today and not is_paid:
+        if lapses_on(row.effective_on) <= today and (never_opens or not is_paid):
             row.lapsed = True
             lapsed.append(row)
     for invoice_id in dict.fromkeys(row.order_invoice_id for row in lapsed):
         if invoice_id is not None and due[invoice_id].voided_at is None:
-            await invoices.void(session, due[invoice_id], reason="not paid by the end of its month")
+            reason = "the papers never came" if never_opens else "not paid by the end of its month"
+            await invoices.void(session, due[invoice_id], reason=reason)
     for order_id in dict.fromkeys(row.order_id for row in lapsed):
         await audit.record(session, contract.tenant_id, "order.lapsed", order_id)
     await session.flush()
@@ -184,8 +188,8 @@ async def open_what_is_paid(session: AsyncSession, contract: Contract, first_of_
     """Count what was paid and due to open before a month as open when that month is charged.
 
     Provisioning opens within seconds; should its work run late over the turn of a month, the rent of the month would
-    be lost. What was paid after the contract's end never opens. The contract is locked by the caller. Returns how many
-    holdings.
+    be lost. What was paid after the contract's end never opens, nor what waits for the tenant's papers. The
+    contract is locked by the caller. Returns how many holdings.
     """
     query = select(Holding).where(
         Holding.tenant_id == contract.tenant_id,
@@ -197,13 +201,16 @@ async def open_what_is_paid(session: AsyncSession, contract: Contract, first_of_
     )
     rows = (await session.execute(query)).scalars().all()
     due = await order_invoices.invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows})
+    ready_since = await qualifications.ready_since(session, contract) if rows else None
+    if ready_since is None:
+        return 0
     opened = 0
     for row in rows:
         invoice = due.get(row.order_invoice_id or "")
         paid_on = row.effective_on if invoice is None else invoice.paid_on
-        if paid_on is None or paid_on > first_of_month:
+        if paid_on is None or max(paid_on, ready_since) > first_of_month:
             continue
-        opened_on = max(row.effective_on, paid_on)
+        opened_on = max(row.effective_on, paid_on, ready_since)
         if contract.ends_on is None or opened_on <= contract.ends_on:
             await _open(session, contract, [row], opened_on)
             opened += 1
@@ -325,6 +332,12 @@ async def _open(session: AsyncSession, contract: Contract, rows: Sequence[Holdin
         contract.state = "open"
         await audit.record(session, contract.tenant_id, "contract.opened", contract.contract_id, on=on.isoformat())
     await session.flush()
+
+
+async def _never_opens(session: AsyncSession, contract: Contract, today: date) -> bool:
+    """Whether the contract is over and the papers that its orders waited for have not come."""
+    is_over = contract.ends_on is not None and contract.ends_on < today
+    return is_over and await qualifications.ready_since(session, contract) is None
 
 
 async def _note_lapsed_contract(session: AsyncSession, contract: Contract, today: date) -> None:

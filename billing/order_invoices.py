@@ -62,6 +62,19 @@ async def charge(session: AsyncSession, contract: Contract, group: OrderGroup, *
     return invoice
 
 
+async def upcoming(session: AsyncSession, contract: Contract, group: OrderGroup) -> InvoiceDraft | None:
+    """The invoice that the group will get when its day of issue comes; None when there is nothing to charge.
+
+    Nothing is written. It is for an opening that was ordered long before (rule 2).
+    """
+    rows = await books.holding_rows(session, contract)
+    waiting = await _waiting(session, contract, [row for row in rows if group.holds(row)])
+    if not waiting:
+        return None
+    has_opened = group.opening and _is_charged_besides(rows, waiting)
+    return await _draft(session, contract, replace(group, opening=group.opening and not has_opened), waiting)
+
+
 async def recharge_without(
     session: AsyncSession, contract: Contract, cancelled: Holding, *, reason: str, today: date
 ) -> None:

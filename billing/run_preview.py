@@ -248,13 +248,14 @@ async def _bill(session: AsyncSession, month: Month, found: ContractPreview) -> 
         invoice = await invoice_runs.bill_contract(session, contract, invoice_runs.next_usage_month(contract))
         if invoice is not None:
             lines = await invoices.lines_of(session, invoice)
-            found.invoices.append(_plain(invoice, lines))
+            found.invoices.append(previewed(invoice, lines))
     found.total_before = await _total_before(session, contract, month)
     found.unrated_calls = await _unrated(session, found.tenant_id, month)
     found.incomplete_records = await _incomplete(session, found.tenant_id, month)
 
 
-def _plain(invoice: Invoice, lines: Iterable[InvoiceLine]) -> PreviewedInvoice:
+def previewed(invoice: Invoice, lines: Iterable[InvoiceLine]) -> PreviewedInvoice:
+    """An invoice that was made only to be looked at, as plain values that outlive its savepoint."""
     return PreviewedInvoice(
         reason=invoice.reason,
         period=invoice.period,

@@ -32,7 +32,9 @@ MEDIA_TYPES: dict[FileKind, str] = {"csv": CSV_MEDIA_TYPE, "xlsx": XLSX_MEDIA_TY
 CELL_LIMIT_CHARACTERS = 32_767
 """What a cell of XLSX holds."""
 
-_FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Also in their full width, which spreadsheet programs in Chinese take for the same."""
+
 _BYTE_ORDER_MARK = "\ufeff"
 """Without it spreadsheet programs take a CSV for text of the machine's own encoding."""
 

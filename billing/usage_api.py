@@ -160,7 +160,7 @@ def _month(text: str | None) -> date | None:
         raise InvalidInput("`month` is a month such as 2026-07.", field="month") from None
 
 
-@get("/v1/charges", permission="charges:read", tags=CHARGES, operation_id="ListCharges")
+@get("/v1/charges", permission="call_charges:read", tags=CHARGES, operation_id="ListCharges")
 async def list_charges(
     *,
     session: NamedDependency[AsyncSession],
@@ -197,7 +197,7 @@ async def sum_charges(
     return Page(items=[charge_sum_view(total) for total in sums], next=following)
 
 
-@get("/v1/unrated-calls", permission="charges:read", tags=CHARGES, operation_id="ListUnratedCalls")
+@get("/v1/unrated-calls", permission="call_charges:read", tags=CHARGES, operation_id="ListUnratedCalls")
 async def list_unrated_calls(
     *,
     session: NamedDependency[AsyncSession],

@@ -22,7 +22,7 @@ ReadIn = Annotated[str, QueryParameter(name="language", description="`zh` or `en
 
 @get(
     "/v1/invoices/{invoice_id:str}/usage-statement.xlsx",
-    permission="charges:read",
+    permission="call_charges:read",
     tags=TAGS,
     operation_id="GetInvoiceUsageStatementXlsx",
     media_type=XLSX_MEDIA_TYPE,
@@ -39,7 +39,7 @@ async def get_of_invoice_xlsx(
 
 @get(
     "/v1/invoices/{invoice_id:str}/usage-statement.csv",
-    permission="charges:read",
+    permission="call_charges:read",
     tags=TAGS,
     operation_id="GetInvoiceUsageStatementCsv",
     media_type=CSV_MEDIA_TYPE,
@@ -56,7 +56,7 @@ async def get_of_invoice_csv(
 
 @get(
     "/v1/contracts/{contract_id:str}/usage/{month:str}/statement.xlsx",
-    permission="charges:read",
+    permission="call_charges:read",
     tags=TAGS,
     operation_id="GetContractUsageStatementXlsx",
     media_type=XLSX_MEDIA_TYPE,
@@ -76,7 +76,7 @@ async def get_of_month_xlsx(
 
 @get(
     "/v1/contracts/{contract_id:str}/usage/{month:str}/statement.csv",
-    permission="charges:read",
+    permission="call_charges:read",
     tags=TAGS,
     operation_id="GetContractUsageStatementCsv",
     media_type=CSV_MEDIA_TYPE,

@@ -17,19 +17,22 @@ from infra.kit.http import DEFAULT_PAGE, After, Limit
 from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
 from infra.kit.problems import Forbidden
-from provisioning import orders, seats
+from provisioning import orders, price_preview, seats
 from provisioning.models import Seat, SeatOrder
+from provisioning.orders import OrderRequest
 from provisioning.rules.seat_states import SeatState
 from provisioning.schemas import (
     Cancellation,
     CredentialsView,
     NewSeatOrder,
+    OrderPreviewView,
     SeatDetail,
     SeatName,
     SeatOrderDetail,
     SeatOrderView,
     SeatView,
     credentials_view,
+    order_preview_view,
     seat_detail,
     seat_order_detail,
     seat_order_view,
@@ -51,12 +54,26 @@ async def place_order(
 ) -> SeatOrderDetail:
     """Order seats or circuits, or their return. What is added opens when it is paid and its day has come; what is
     returned closes at the end of `effective_on`."""
-    tenant_id = principal.tenant_for(data.tenant_id)
-    if data.waive_notice and WAIVE_NOTICE not in principal.permissions:
-        raise Forbidden("Only the operator may waive the notice.", field="waive_notice", permission=WAIVE_NOTICE)
+    tenant_id, request = principal.tenant_for(data.tenant_id), _request(data, principal)
     await _as_platform(session)
-    request = data.request(waived_by=principal.client_id if data.waive_notice else None)
     return await _detail(session, await orders.place_order(session, tenant_id=tenant_id, request=request))
+
+
+@post(
+    "/v1/seat-orders/preview",
+    permission="seat_orders:write",
+    tags=ORDER_TAGS,
+    operation_id="PreviewSeatOrder",
+    status_code=HTTP_200_OK,
+)
+async def preview_order(
+    data: JSONBody[NewSeatOrder], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
+) -> OrderPreviewView:
+    """What an order would cost, or its return give back: the very invoice that would be made. Nothing is written; what
+    would refuse the order refuses its preview."""
+    tenant_id, request = principal.tenant_for(data.tenant_id), _request(data, principal)
+    await _as_platform(session)
+    return order_preview_view(await price_preview.preview(session, tenant_id=tenant_id, request=request))
 
 
 @get("/v1/seat-orders", permission="seat_orders:read", tags=ORDER_TAGS, operation_id="ListSeatOrders")
@@ -117,6 +134,7 @@ async def list_seats(
     contract_id: FromQuery[str | None] = None,
     in_state: InState = None,
     item: FromQuery[Literal["seat", "circuit"] | None] = None,
+    group: FromQuery[str | None] = None,
     limit: Limit = DEFAULT_PAGE,
     after: After = None,
 ) -> Page[SeatView]:
@@ -127,6 +145,7 @@ async def list_seats(
         (Seat.contract_id, contract_id),
         (Seat.state, in_state),
         (Seat.item, item),
+        (Seat.group_name, group),
     )
     for column, wanted in filters:
         if wanted is not None:
@@ -179,6 +198,12 @@ async def name_seat(
     return seat_view(seat)
 
 
+def _request(data: NewSeatOrder, principal: Principal) -> OrderRequest:
+    if data.waive_notice and WAIVE_NOTICE not in principal.permissions:
+        raise Forbidden("Only the operator may waive the notice.", field="waive_notice", permission=WAIVE_NOTICE)
+    return data.request(waived_by=principal.client_id if data.waive_notice else None)
+
+
 async def _detail(session: AsyncSession, order: SeatOrder) -> SeatOrderDetail:
     return seat_order_detail(order, (await orders.invoice_ids(session, [order])).get(order.order_id))
 
@@ -191,6 +216,7 @@ async def _as_platform(session: AsyncSession) -> None:
 
 ROUTES = [
     place_order,
+    preview_order,
     list_orders,
     get_order,
     cancel_order,

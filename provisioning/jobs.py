@@ -29,9 +29,9 @@ async def reconcile_tenant(runtime: Runtime, *, tenant_id: str, generation: int)
 
 
 @jobs.task(order_progress.FLUSH_REGISTRATIONS)
-async def flush_registrations(runtime: Runtime, *, tenant_id: str, seat_ids: list[str]) -> None:
-    """End registrations that closed or reissued accounts have left behind."""
-    await reconcile.flush_registrations(runtime, tenant_id, seat_ids)
+async def flush_registrations(runtime: Runtime, *, tenant_id: str, seat_ids: list[str], again: bool = False) -> None:
+    """End registrations that closed or reissued accounts have left behind; `again`: the second look."""
+    await reconcile.flush_registrations(runtime, tenant_id, seat_ids, again=again)
 
 
 @jobs.task("provisioning.evacuate_node")

@@ -39,6 +39,8 @@ class SeatOrder(Base):
     effective_on: Mapped[date]
     state: Mapped[str]
     """`awaiting_payment`, `scheduled`, `done`, `cancelled` or `lapsed`."""
+    held_back_by: Mapped[str | None]
+    """`papers` while it is paid and due but may not open for lack of them (C19)."""
     notice_waived_by: Mapped[str | None]
     """The client of the operator who waived the notice, where it was needed."""
     created_at: Mapped[datetime]
@@ -64,10 +66,19 @@ class Seat(Base):
     extension: Mapped[str | None]
     """None for a circuit, which nobody registers at."""
     name: Mapped[str | None]
+    group_name: Mapped[str | None]
+    """The tenant's own grouping, such as a department."""
+    person_name: Mapped[str | None]
+    """Who sits there; the tenant's own words, as are the two below."""
+    person_mail: Mapped[str | None]
+    person_number: Mapped[str | None]
+    """The tenant's own number for that person."""
     order_id: Mapped[str] = mapped_column(index=True)
     state: Mapped[str]
-    """`ordered`, `open`, `closed` or `cancelled` (provisioning/rules/seat_states.py)."""
+    """`ordered`, `open`, `suspended`, `closed` or `cancelled` (provisioning/rules/seat_states.py)."""
     opened_at: Mapped[datetime | None]
+    suspended_at: Mapped[datetime | None]
+    """Since when its tenant has it suspended."""
     closes_on: Mapped[date | None]
     """Its last day, once a return is ordered or the contract has ended."""
     closed_at: Mapped[datetime | None]

@@ -12,21 +12,25 @@ from typing import cast
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import contracts, leases
+from billing import contracts, leases, qualifications
 from billing.models import Contract
 from infra.kit import audit, clock, jobs, logs
 from infra.kit.database import Scope
 from infra.kit.jobs import Runtime
-from provisioning import orders, placing
+from provisioning import number_returns, orders, placing
 from provisioning.errors import OrdersNotAdvanced
 from provisioning.models import Seat, SeatOrder
 from provisioning.rules import order_steps, seat_states
 from provisioning.rules.order_steps import PENDING, OrderKind, Step
+from provisioning.tunnels import accounts as tunnel_accounts
 from switch import accounts
 from tenancy import tenants
 from tenancy.models import Tenant
 
 FLUSH_REGISTRATIONS = "provisioning.flush_registrations"
+PAPERS = "papers"
+"""What an order can be held back by."""
+
 MAX_ORDERS_A_RUN = 1_000
 """Of one tenant; what is left waits for the next run, a minute later."""
 
@@ -51,6 +55,7 @@ async def advance_tenant(runtime: Runtime, tenant_id: str) -> None:
             log.exception("seat_order.not_advanced", tenant_id=tenant_id, order_id=order_id)
             failed.append(order_id)
     await _close_ended(runtime, tenant_id)
+    await number_returns.give_back(runtime, tenant_id)
     if failed:
         raise OrdersNotAdvanced(f"{len(failed)} orders of {tenant_id} were not advanced: {', '.join(failed[:5])}.")
 
@@ -75,6 +80,7 @@ async def advance_order(session: AsyncSession, tenant_id: str, order_id: str) ->
     if order.state not in PENDING:
         return Step.WAIT
     today = clock.today()
+    ready_since = await qualifications.ready_since(session, contract)
     step = order_steps.next_step(
         cast("OrderKind", order.kind),
         order.state,
@@ -82,6 +88,7 @@ async def advance_order(session: AsyncSession, tenant_id: str, order_id: str) ->
         today=today,
         is_paid=order.kind != "return" and await leases.is_order_paid(session, tenant_id=tenant_id, order_id=order_id),
         contract_ended=contract.ends_on is not None and today > contract.ends_on,
+        has_papers=ready_since is not None,
     )
     match step:
         case Step.WAIT:
@@ -90,18 +97,24 @@ async def advance_order(session: AsyncSession, tenant_id: str, order_id: str) ->
             order.state = "awaiting_payment"
         case Step.SCHEDULE:
             order.state = "scheduled"
+        case Step.HOLD_BACK:
+            if order.held_back_by is not None:
+                return step
+            order.state, order.held_back_by = "scheduled", PAPERS
+            await audit.record(session, tenant_id, "seat_order.held_back", order_id, by=PAPERS)
         case Step.OPEN:
-            await _open(session, order, today)
+            await _open(session, order, today, ready_since)
         case Step.CLOSE:
             await _close(session, order)
         case Step.LAPSE:
-            await leases.cancel_order(
-                session, tenant_id=tenant_id, order_id=order_id, reason="not paid by the end of its month"
-            )
+            reason = "not paid by the end of its month" if order.held_back_by is None else "the papers never came"
+            await leases.cancel_order(session, tenant_id=tenant_id, order_id=order_id, reason=reason)
             await orders.drop(session, order, state="lapsed")
+    if step != Step.HOLD_BACK:
+        order.held_back_by = None
+        await audit.record(session, tenant_id, f"seat_order.{order.state}", order_id, quantity=order.quantity)
     order.changed_at = clock.now()
     await session.flush()
-    await audit.record(session, tenant_id, f"seat_order.{order.state}", order_id, quantity=order.quantity)
     log.info("seat_order.advanced", tenant_id=tenant_id, order_id=order_id, state=order.state)
     return step
 
@@ -121,14 +134,14 @@ async def _tenants_with_something_due(session: AsyncSession, today: date) -> lis
     contracts_over = (
         select(Seat.tenant_id)
         .join(Contract, and_(Contract.tenant_id == Seat.tenant_id, Contract.contract_id == Seat.contract_id))
-        .where(Contract.ends_on < today, Seat.state == seat_states.before("close"))
+        .where(Contract.ends_on < today, Seat.state.in_(seat_states.sources("close")))
     )
     both = orders_due.union(contracts_over).subquery()
     query = select(both.c.tenant_id).order_by(both.c.tenant_id).limit(MAX_TENANTS_A_RUN)
     return list((await session.execute(query)).scalars())
 
 
-async def _open(session: AsyncSession, order: SeatOrder, today: date) -> None:
+async def _open(session: AsyncSession, order: SeatOrder, today: date, ready_since: date | None) -> None:
     """Open the seats, their SIP accounts (with passwords that nobody knows) and their holdings."""
     tenant = await tenants.get(session, order.tenant_id)
     opened = await session.execute(
@@ -136,20 +149,25 @@ async def _open(session: AsyncSession, order: SeatOrder, today: date) -> None:
         .where(
             Seat.tenant_id == order.tenant_id,
             Seat.order_id == order.order_id,
-            Seat.state == seat_states.before("open"),
+            Seat.state.in_(seat_states.sources("open")),
         )
         .values(state=seat_states.result("open"), opened_at=clock.now())
         .returning(Seat.seat_id, Seat.extension)
         .execution_options(synchronize_session=False)
     )
-    pairs = [(seat_id, extension) for seat_id, extension in opened if extension is not None]
+    rows = opened.all()
+    seat_ids = sorted(seat_id for seat_id, _ in rows)
+    facts = {"contract_id": order.contract_id, "item": order.item, "seat_ids": seat_ids}
+    await audit.record(session, order.tenant_id, "seats.opened", order.order_id, **facts)
+    pairs = [(seat_id, extension) for seat_id, extension in rows if extension is not None]
     if pairs:
         await placing.ensure_placed(session, order.tenant_id)
         await accounts.open_accounts(session, tenant, pairs)
+        await tunnel_accounts.open_accounts(session, order.tenant_id, [seat_id for seat_id, _ in pairs])
         await accounts.ensure_canary(session, tenant)
     invoice = await leases.order_invoice(session, order.tenant_id, order.order_id)
     paid_on = None if invoice is None else invoice.paid_on
-    on = order_steps.opens_on(order.effective_on, paid_on, today)
+    on = order_steps.opens_on(order.effective_on, paid_on, today, ready_since)
     await leases.open_holdings(session, tenant_id=order.tenant_id, order_id=order.order_id, on=on)
     order.state = "done"
 
@@ -164,13 +182,14 @@ async def _close_seats(session: AsyncSession, tenant: Tenant, which: ColumnEleme
     """Close open seats and their accounts from this commit on; a job flushes their registrations."""
     closed = await session.execute(
         update(Seat)
-        .where(Seat.tenant_id == tenant.tenant_id, Seat.state == seat_states.before("close"), which)
+        .where(Seat.tenant_id == tenant.tenant_id, Seat.state.in_(seat_states.sources("close")), which)
         .values(state=seat_states.result("close"), closed_at=clock.now())
         .returning(Seat.seat_id)
         .execution_options(synchronize_session=False)
     )
     seat_ids = list(closed.scalars())
     await accounts.set_open(session, tenant.tenant_id, seat_ids, False)
+    await tunnel_accounts.end_accounts(session, tenant.tenant_id, seat_ids)
     if seat_ids:
         await jobs.defer(session, FLUSH_REGISTRATIONS, tenant_id=tenant.tenant_id, seat_ids=seat_ids)
     return len(seat_ids)
@@ -183,7 +202,7 @@ async def _close_ended(runtime: Runtime, tenant_id: str) -> None:
         still_open = select(Seat.seat_id).where(
             Seat.tenant_id == tenant_id,
             Seat.contract_id == Contract.contract_id,
-            Seat.state == seat_states.before("close"),
+            Seat.state.in_(seat_states.sources("close")),
         )
         query = select(Contract.contract_id).where(
             Contract.tenant_id == tenant_id, Contract.ends_on < today, still_open.exists()
@@ -197,7 +216,7 @@ async def _close_ended(runtime: Runtime, tenant_id: str) -> None:
                 .where(
                     Seat.tenant_id == tenant_id,
                     Seat.contract_id == contract_id,
-                    Seat.state == seat_states.before("close"),
+                    Seat.state.in_(seat_states.sources("close")),
                     or_(Seat.closes_on.is_(None), Seat.closes_on > contract.ends_on),
                 )
                 .values(closes_on=contract.ends_on)

@@ -14,11 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from billing import contracts, leases
 from billing.models import Contract, Holding
 from billing.rules.book import Item
-from infra.kit import audit, clock, jobs, logs
+from infra.kit import audit, clock, jobs, logs, reasons
 from infra.kit.ids import new_id
 from provisioning import placing
 from provisioning.errors import (
-    ClusterFull,
     OpeningMissing,
     OrderNotCancellable,
     OrderRefused,
@@ -32,7 +31,7 @@ from provisioning.models import Seat, SeatOrder
 from provisioning.rules import order_steps, seat_states
 from provisioning.rules.extensions import next_extensions
 from provisioning.rules.notice import check_notice, needs_waiver
-from switch.models import Node
+from provisioning.tunnels import pools
 from tenancy import tenants
 
 ADVANCE_ORDERS = "provisioning.advance_orders"
@@ -104,6 +103,7 @@ def _unfilled_order(contract: Contract, request: OrderRequest) -> SeatOrder:
         ordered_on=today,
         effective_on=request.effective_on,
         state="awaiting_payment" if request.kind == "add" else "scheduled",
+        held_back_by=None,
         notice_waived_by=request.notice_waived_by if needed else None,
         created_at=now,
         changed_at=now,
@@ -152,8 +152,10 @@ async def invoice_ids(session: AsyncSession, shown: Sequence[SeatOrder]) -> dict
 async def cancel_order(session: AsyncSession, *, order_id: str, tenant_id: str | None, reason: str | None) -> SeatOrder:
     """Cancel an addition or opening that has not taken effect (rule 5); what was paid for it becomes credit.
 
-    Raises `OrderUnknown`, `OrderNotCancellable`, and what billing refuses (`OrderInForce`).
+    Raises `OrderUnknown`, `OrderNotCancellable`, `InvalidInput` for a reason that is too long, and what billing refuses
+    (`OrderInForce`).
     """
+    reason = reasons.given(reason) if reason is not None and reason.strip() else None
     found = await get_order(session, order_id, tenant_id)
     await contracts.get_contract(session, found.tenant_id, found.contract_id, for_update=True)
     order = await get_order(session, order_id, found.tenant_id, for_update=True)
@@ -179,12 +181,13 @@ async def drop(session: AsyncSession, order: SeatOrder, *, state: Literal["cance
         .where(
             Seat.tenant_id == order.tenant_id,
             Seat.order_id == order.order_id,
-            Seat.state == seat_states.before("cancel"),
+            Seat.state.in_(seat_states.sources("cancel")),
         )
         .values(state=seat_states.result("cancel"))
         .execution_options(synchronize_session=False)
     )
     order.state = state
+    order.held_back_by = None
     order.changed_at = clock.now()
     await session.flush()
 
@@ -208,10 +211,10 @@ def _wanted_quantity(request: OrderRequest) -> int:
 async def _add(session: AsyncSession, contract: Contract, order: SeatOrder, quantity: int) -> None:
     is_opening = order.kind == "opening"
     if not is_opening and contract.state == "signed" and not await _has_opening(session, contract):
-        raise OpeningMissing(
-            f"Nothing opens with this contract yet; its first order is effective on {contract.opens_on}.",
-            field="effective_on",
-        )
+        first = f"its first order is effective on {contract.opens_on}"
+        if contract.opens_on < order.ordered_on:
+            first = f"its opening on {contract.opens_on} was never ordered, so it needs a new contract that opens later"
+        raise OpeningMissing(f"Nothing opens with this contract yet; {first}.", field="effective_on")
     held = await leases.order_holdings(
         session,
         tenant_id=order.tenant_id,
@@ -230,8 +233,8 @@ async def _add(session: AsyncSession, contract: Contract, order: SeatOrder, quan
     await session.flush()
     await session.execute(insert(Seat), seats)
     if order.item == "seat":
-        await placing.ensure_placed(session, order.tenant_id)
-        await _check_room(session)
+        await pools.check_room(session, order.tenant_id)
+        await placing.require_room(session, order.tenant_id)
 
 
 async def _has_opening(session: AsyncSession, contract: Contract) -> bool:
@@ -269,22 +272,6 @@ async def _new_seats(session: AsyncSession, order: SeatOrder, numbers: Sequence[
     ]
 
 
-async def _check_room(session: AsyncSession) -> None:
-    """Refuse when more seats are sold than the nodes take; orders of all tenants pass here one after another.
-
-    It comes last in the transaction, so that the nodes' rows are locked for a moment only.
-    """
-    lock = select(Node.capacity_seats).where(Node.state != "left").order_by(Node.node_id)
-    room = sum((await session.execute(lock.with_for_update(key_share=True))).scalars())
-    sold_query = select(func.count()).select_from(Seat).where(Seat.item == "seat", Seat.state.in_(seat_states.HELD))
-    sold = (await session.execute(sold_query)).scalar_one()
-    if sold > room:
-        raise ClusterFull(
-            f"With this order {sold} seats would be sold, and the nodes take {room}; add a node or order fewer.",
-            field="quantity",
-        )
-
-
 async def _return(session: AsyncSession, order: SeatOrder, request: OrderRequest) -> None:
     seats = await _seats_to_return(session, order, request)
     await leases.return_holdings(
@@ -317,7 +304,9 @@ async def _seats_to_return(session: AsyncSession, order: SeatOrder, request: Ord
     quantity = request.quantity or 0
     if not 1 <= quantity <= MAX_SEATS_AN_ORDER:
         raise OrderRefused(f"An order returns 1 to {MAX_SEATS_AN_ORDER} seats or circuits.", field="quantity")
-    last_added = of_contract.where(Seat.state == "open", Seat.closes_on.is_(None)).order_by(Seat.number.desc())
+    last_added = of_contract.where(Seat.state.in_(seat_states.IN_USE), Seat.closes_on.is_(None)).order_by(
+        Seat.number.desc()
+    )
     seats = list((await session.execute(last_added.limit(quantity))).scalars())
     if len(seats) < quantity:
         raise SeatNotOpen(f"Only {len(seats)} can be returned, not {quantity}.", field="quantity")
@@ -332,7 +321,7 @@ async def _named_seats(session: AsyncSession, query: Select[Seat], seat_ids: Seq
     if missing:
         raise SeatUnknown(f"The contract has no such seat or circuit: {missing[0]}.", field="seat_ids")
     for seat in seats:
-        if seat.state != "open":
+        if seat.state not in seat_states.IN_USE:
             raise SeatNotOpen(f"{seat.seat_id} is {seat.state}; only what is open is returned.", field="seat_ids")
         if seat.closes_on is not None:
             raise SeatReturning(f"The return of {seat.seat_id} is ordered for {seat.closes_on}.", field="seat_ids")

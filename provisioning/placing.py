@@ -1,5 +1,7 @@
 """Tenants on nodes: placed when they first order, moved when their node dies, brought home when it is back.
 
+A node's capacity bounds the seats that live there; what is sold beyond it is refused (`require_room`).
+
 A move holds from its commit, because the switch asks for the serving node at every registration and call. What lives
 on a node that still runs is not cut by a move: calls end where they are, phones come over when they register anew.
 """
@@ -11,13 +13,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import clock, logs
 from infra.kit.database import Scope
 from infra.kit.jobs import Runtime
+from provisioning.errors import ClusterFull
+from provisioning.models import Seat
+from provisioning.outages import observing
 from provisioning.rules import placement as rule
+from provisioning.rules import seat_states
 from switch import nodes, placements
 from switch.commands import CommandFailed, NodeControl
 from switch.errors import PlacementChanged
@@ -32,6 +38,8 @@ LEAVING_STATES = ("draining", "drained")
 """States of a node that still runs and whose tenants are to be served elsewhere."""
 
 EMPTIED_STATES = (*LOST_STATES, *LEAVING_STATES)
+
+_TAKES_ROOM = (Seat.item == "seat", Seat.state.in_(seat_states.HELD))
 
 MAX_TENANTS_A_RUN = 10_000
 """More than this many wait for the next run, a minute later."""
@@ -50,18 +58,41 @@ class Homecoming:
 
 
 async def ensure_placed(session: AsyncSession, tenant_id: str) -> Placement | None:
-    """The tenant's placement, chosen now when it has none; None while the cluster has no node.
+    """The tenant's placement, chosen now when it has none; None while no node has room for its seats.
 
-    Nodes that answer are preferred; before any has answered, those that are expected to.
+    Nodes that answer are preferred; before any has answered, those that are expected to. Runs as the platform.
     """
     placement = await placements.find(session, tenant_id)
     if placement is not None:
         return placement
-    weights = await _weights(session, ACTIVE) or await _weights(session, JOINING)
-    chosen = rule.home_and_spare(tenant_id, weights)
-    if chosen is None:
+    chosen = await _settled(session, tenant_id, None)
+    if chosen is None or chosen.home is None:
         return None
-    return await placements.assign(session, tenant_id, home_node=chosen[0], spare_node=chosen[1])
+    return await placements.assign(session, tenant_id, home_node=chosen.home, spare_node=chosen.spare)
+
+
+async def require_room(session: AsyncSession, tenant_id: str) -> None:
+    """Place a tenant where all its seats, the just ordered among them, have room; raises `ClusterFull`.
+
+    Its home stays where that has room, else it changes: the tenant then moves in a quiet moment (`bring_home`). Orders
+    of all tenants pass here one after another, last in their transaction, so that the nodes' rows are locked briefly.
+    """
+    await session.execute(
+        select(Node.node_id).where(Node.state != "left").order_by(Node.node_id).with_for_update(key_share=True)
+    )
+    placement = await placements.find(session, tenant_id, for_update=True)
+    chosen = await _settled(session, tenant_id, placement)
+    if chosen is None or chosen.home is None:
+        raise await _cluster_full(session, tenant_id)
+    if placement is None:
+        await placements.assign(session, tenant_id, home_node=chosen.home, spare_node=chosen.spare)
+    else:
+        await placements.settle(session, tenant_id, home_node=chosen.home, spare_node=chosen.spare)
+
+
+async def rooms(session: AsyncSession) -> dict[str, rule.Room]:
+    """The room of every node that has not left, by name."""
+    return rule.rooms(await _capacities(session), await _claims(session))
 
 
 async def evacuate_node(runtime: Runtime, name: str) -> list[str]:
@@ -84,7 +115,7 @@ async def settle_placements(runtime: Runtime, *, control: NodeControl | None = N
     """
     for name in await _lost_and_serving(runtime):
         await evacuate_node(runtime, name)
-    await _give_spares(runtime)
+    await _settle_anew(runtime)
     await bring_home(runtime, control=control)
 
 
@@ -130,6 +161,50 @@ async def return_tenants(runtime: Runtime, name: str, since: datetime) -> list[s
     return moved
 
 
+async def _settled(session: AsyncSession, tenant_id: str, placement: Placement | None) -> rule.Claim | None:
+    """Where a tenant is to belong, with all its seats; None where no node has room for them."""
+    seats = await _held(session, tenant_id)
+    home, spare = (placement.home_node, placement.spare_node) if placement is not None else (None, None)
+    capacities = await _capacities(session)
+    able = await _weights(session, ACTIVE) or await _weights(session, JOINING) or capacities
+    claim = rule.Claim(tenant_id, seats, home, spare)
+    return rule.settled(claim, await _claims(session, but=tenant_id), capacities=capacities, able=able)
+
+
+async def _held(session: AsyncSession, tenant_id: str) -> int:
+    query = select(func.count()).select_from(Seat).where(Seat.tenant_id == tenant_id, *_TAKES_ROOM)
+    return (await session.execute(query)).scalar_one()
+
+
+async def _claims(session: AsyncSession, *, but: str | None = None) -> list[rule.Claim]:
+    """The seats that live on each home with each spare, as one claim a pair; without those of one tenant."""
+    query = (
+        select(Placement.home_node, Placement.spare_node, func.count())
+        .join(Seat, Seat.tenant_id == Placement.tenant_id)
+        .where(*_TAKES_ROOM)
+        .group_by(Placement.home_node, Placement.spare_node)
+    )
+    if but is not None:
+        query = query.where(Placement.tenant_id != but)
+    return [rule.Claim("", seats, home, spare) for home, spare, seats in await session.execute(query)]
+
+
+async def _capacities(session: AsyncSession) -> dict[str, int]:
+    query = select(Node.name, Node.capacity_seats).where(Node.state != "left")
+    return {row.name: row.capacity_seats for row in await session.execute(query)}
+
+
+async def _cluster_full(session: AsyncSession, tenant_id: str) -> ClusterFull:
+    wanted = await _held(session, tenant_id)
+    free = rule.rooms(await _capacities(session), await _claims(session, but=tenant_id))
+    most = max((room.free for room in free.values()), default=0)
+    return ClusterFull(
+        f"With this order the tenant has {wanted} seats, which live on one node, and no node takes more than {most}; "
+        "order fewer, or have a node added.",
+        field="quantity",
+    )
+
+
 async def _weights(session: AsyncSession, state: str) -> dict[str, int]:
     query = select(Node.name, Node.capacity_seats).where(Node.state == state)
     return {row.name: row.capacity_seats for row in await session.execute(query)}
@@ -158,32 +233,49 @@ async def _flee(runtime: Runtime, tenant_id: str, lost: str) -> bool:
         state = await _emptied_state(session, lost)
         if placement is None or placement.serving_node != lost or state is None:
             return False
-        alive = await _weights(session, ACTIVE)
-        target = rule.refuge(tenant_id, home=placement.home_node, spare=placement.spare_node, lost=lost, alive=alive)
+        target = rule.refuge(
+            tenant_id,
+            home=placement.home_node,
+            spare=placement.spare_node,
+            lost=lost,
+            alive=await _weights(session, ACTIVE),
+            full=[name for name, room in (await rooms(session)).items() if not room.free],
+        )
         if target is None:
             if state in LOST_STATES:
                 log.error("tenant.stranded", tenant_id=tenant_id, node=lost)
             else:  # somebody drains the last node; `tenants_left` of the drain says so
                 log.warning("tenant.has_nowhere_to_go", tenant_id=tenant_id, node=lost)
             return False
+        if state in LOST_STATES:
+            await observing.keep_in_mind(session, tenant_id)
         reason = "node_draining" if state in LEAVING_STATES else "node_lost"
         await placements.move(session, tenant_id, target, reason=reason, generation=placement.generation)
     return True
 
 
-async def _give_spares(runtime: Runtime) -> None:
-    """A tenant that was placed when there was one node, or whose spare has left, gets a spare among those alive."""
+async def _settle_anew(runtime: Runtime) -> None:
+    """Tenants whose home has left, or that have no spare, are given one among the nodes alive."""
     async with runtime.database.transaction(Scope.platform()) as session:
-        alive = await _weights(session, ACTIVE)
-        spare_stays = select(Node.name).where(Node.name == Placement.spare_node, Node.state != "left").exists()
-        query = select(Placement).where(~spare_stays).order_by(Placement.tenant_id).limit(MAX_TENANTS_A_RUN)
-        without = list((await session.execute(query)).scalars())
-    for placement in without:
-        others = {name: weight for name, weight in alive.items() if name != placement.home_node}
-        best = rule.ranked(placement.tenant_id, others)
-        if best:
-            async with runtime.database.transaction(Scope.platform()) as session:
-                await placements.settle(session, placement.tenant_id, home_node=placement.home_node, spare_node=best[0])
+        home_stays, spare_stays = (
+            select(Node.name).where(Node.name == column, Node.state != "left").exists()
+            for column in (Placement.home_node, Placement.spare_node)
+        )
+        query = (
+            select(Placement.tenant_id)
+            .where(~home_stays | ~spare_stays)
+            .order_by(Placement.tenant_id)
+            .limit(MAX_TENANTS_A_RUN)
+        )
+        unsettled = list((await session.execute(query)).scalars())
+    for tenant_id in unsettled:
+        async with runtime.database.transaction(Scope.platform()) as session:
+            placement = await placements.get(session, tenant_id, for_update=True)
+            chosen = await _settled(session, tenant_id, placement)
+            if chosen is None or chosen.home is None:
+                log.error("tenant.has_no_home", tenant_id=tenant_id, home=placement.home_node)
+            else:
+                await placements.settle(session, tenant_id, home_node=chosen.home, spare_node=chosen.spare)
 
 
 async def _homecomings(runtime: Runtime) -> list[Homecoming]:

@@ -6,7 +6,7 @@ New registrations and calls need no reconciling, because the nodes ask for each;
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -15,12 +15,13 @@ from infra.kit import jobs, logs
 from infra.kit.database import Scope
 from infra.kit.jobs import Runtime
 from provisioning.models import Seat
+from provisioning.order_progress import FLUSH_REGISTRATIONS
 from switch import clearing, nodes
-from switch.commands import NodeControl, TenantService
+from switch.commands import CommandFailed, NodeControl, TenantService
 from switch.documents.directory import INTERNAL_PROFILE
 from switch.errors import NodesNotReached
 from switch.jobs import CHECK_CANARY, CLEAR_TENANT
-from switch.models import Node, Placement
+from switch.models import Node, Placement, SipAccount
 from tenancy import tenants
 from tenancy.models import Tenant
 
@@ -63,36 +64,70 @@ async def reconcile_tenant(
 
 
 async def flush_registrations(
-    runtime: Runtime, tenant_id: str, seat_ids: Sequence[str], *, control: NodeControl | None = None
+    runtime: Runtime,
+    tenant_id: str,
+    seat_ids: Sequence[str],
+    *,
+    again: bool = False,
+    control: NodeControl | None = None,
 ) -> None:
-    """End the registrations of seats on every live node; their phones must register anew, where they still may.
+    """End the registrations of seats on every live node that were not made with what the accounts are now.
 
-    Live calls go on. Raises `NodesNotReached` when a node was not told for certain; repeating does no harm.
+    Of an account that is closed that is every one. Of an open one, whose phone may have been given the new password
+    already, it is what was registered before: this job may come late, and a phone that is forgotten learns nothing of
+    it before it registers again. A registration that was admitted just before the change may be listed only after the
+    first look, so a second follows. Live calls go on. Raises `NodesNotReached` when a node was not told for certain;
+    repeating does no harm.
     """
     async with runtime.database.transaction(Scope.platform()) as session:
         tenant = await tenants.get(session, tenant_id)
-        query = select(Seat.extension).where(
-            Seat.tenant_id == tenant_id, Seat.seat_id.in_(list(seat_ids)), Seat.extension.is_not(None)
+        query = (
+            select(Seat.extension, SipAccount.is_open, SipAccount.generation)
+            .outerjoin(
+                SipAccount,
+                (SipAccount.tenant_id == Seat.tenant_id) & (SipAccount.seat_id == Seat.seat_id),
+            )
+            .where(Seat.tenant_id == tenant_id, Seat.seat_id.in_(list(seat_ids)), Seat.extension.is_not(None))
+            .order_by(Seat.extension)
         )
-        extensions = sorted(str(each) for each in (await session.execute(query)).scalars())
+        accounts = {
+            f"{extension}@{tenant.sip_domain}": str(generation) if is_open else None
+            for extension, is_open, generation in await session.execute(query)
+        }
         live = await nodes.live_nodes(session)
-    if not extensions:
+        if accounts and not again:
+            arguments: dict[str, Any] = {"tenant_id": tenant_id, "seat_ids": list(seat_ids), "again": True}
+            await jobs.defer(session, FLUSH_REGISTRATIONS, after_seconds=CLEAR_AGAIN_AFTER_SECONDS, **arguments)
+    if not accounts:
         return
     told = control or NodeControl.of(runtime)
-    commands = [
-        f"sofia profile {INTERNAL_PROFILE} flush_inbound_reg {extension}@{tenant.sip_domain}"
-        for extension in extensions
-    ]
     at_once = asyncio.Semaphore(MAX_NODES_AT_ONCE)
 
     async def flush(node: Node) -> bool:
         async with at_once:
-            return all(outcome.is_done for outcome in await told.run(node, *commands))
+            return await _flush_stale(told, node, accounts)
 
     done = await asyncio.gather(*(flush(node) for node in live))
     failed = [node.name for node, is_done in zip(live, done, strict=True) if not is_done]
     if failed:
         raise NodesNotReached(f"Registrations of {tenant_id} were not flushed for certain on {', '.join(failed)}.")
+
+
+async def _flush_stale(told: NodeControl, node: Node, accounts: Mapping[str, str | None]) -> bool:
+    """`accounts`: address to the generation whose registration stays, None where none does. False: not for certain."""
+    stale = [address for address, generation in accounts.items() if generation is None]
+    if len(stale) < len(accounts):
+        try:
+            registered = await told.registered_as(node)
+        except CommandFailed as failure:
+            log.warning("registrations.not_listed", node=node.name, error=str(failure))
+            return False
+        kept = {address: generation for address, generation in accounts.items() if generation is not None}
+        stale += [address for address, generation in kept.items() if registered.get(address, generation) != generation]
+    if not stale:
+        return True
+    commands = [f"sofia profile {INTERNAL_PROFILE} flush_inbound_reg {address}" for address in stale]
+    return all(outcome.is_done for outcome in await told.run(node, *commands))
 
 
 async def clear_returned_node(runtime: Runtime, name: str, *, control: NodeControl | None = None) -> None:

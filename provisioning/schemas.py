@@ -7,10 +7,14 @@ from typing import Literal
 
 import msgspec
 
+from billing.finance_schemas import PreviewInvoiceView, preview_invoice_view
+from infra.kit import money
 from infra.kit.http import Body, View
-from provisioning import seats
+from provisioning import seat_people, seats
 from provisioning.models import Seat, SeatOrder
 from provisioning.orders import OrderRequest
+from provisioning.price_preview import PricePreview
+from provisioning.seat_people import Person
 from provisioning.seats import Credentials, SipFacts
 
 
@@ -46,7 +50,10 @@ class Cancellation(Body):
 
 
 class SeatOrderView(View):
-    """An order. `state`: awaiting_payment, scheduled, done, cancelled or lapsed."""
+    """An order. `state`: awaiting_payment, scheduled, done, cancelled or lapsed.
+
+    `held_back_by`: "papers" while it is paid and due but the tenant's papers are not complete (C19).
+    """
 
     order_id: str
     tenant_id: str
@@ -57,6 +64,7 @@ class SeatOrderView(View):
     ordered_on: date
     effective_on: date
     state: str
+    held_back_by: str | None
     invoice_id: str | None
     notice_waived_by: str | None
     created_at: datetime
@@ -69,8 +77,45 @@ class SeatOrderDetail(SeatOrderView):
     seat_ids: list[str]
 
 
+class ReturnPreviewView(View):
+    """What a return gives back on the invoice dated `credited_on`; an estimate where its month is not charged yet."""
+
+    credited_on: date
+    rent_credit: str
+    deposit: str
+    currency: str
+    is_estimate: bool
+
+
+class OrderPreviewView(View):
+    """What an order would cost or give back.
+
+    `invoice` is the whole invoice that would be made: unpaid orders of the same days are on it too, in place of the
+    invoices in `replaces`. `to_pay` is what the tenant's credit would not cover.
+    """
+
+    kind: str
+    item: str
+    quantity: int
+    effective_on: date
+    invoice: PreviewInvoiceView | None
+    replaces: list[str]
+    paid_by_credit: str
+    to_pay: str
+    currency: str
+    returned: ReturnPreviewView | None
+
+
+class PersonView(View):
+    """Who sits there, as the tenant wrote it; `number` is the tenant's own."""
+
+    name: str
+    mail: str | None
+    number: str | None
+
+
 class SeatView(View):
-    """A seat or circuit. `state`: ordered, open, closed or cancelled; `closes_on` is its last day."""
+    """A seat or circuit. `state`: ordered, open, suspended, closed or cancelled; `closes_on` is its last day."""
 
     seat_id: str
     tenant_id: str
@@ -80,15 +125,18 @@ class SeatView(View):
     number: int
     extension: str | None
     name: str | None
+    group: str | None
+    person: PersonView | None
     state: str
     opened_at: datetime | None
+    suspended_at: datetime | None
     closes_on: date | None
     closed_at: datetime | None
     created_at: datetime
 
 
 class SipServerView(View):
-    """A server to register at; `role` is serving, home or spare."""
+    """A server to register at; `role` is edge, serving, home or spare, `transport` udp, tcp or tls."""
 
     role: str
     host: str
@@ -117,6 +165,37 @@ class SeatName(Body):
     name: str | None
 
 
+class SeatGroup(Body):
+    """The tenant's own group for a seat, such as a department; null takes it out."""
+
+    group: str | None
+
+
+class PersonBody(Body):
+    """Somebody who sits on a seat; `number` is the tenant's own number for that person."""
+
+    name: str
+    mail: str | None = None
+    number: str | None = None
+
+    def person(self) -> Person:
+        """As the service takes it."""
+        return Person(name=self.name, mail=self.mail, number=self.number)
+
+
+class SeatPerson(Body):
+    """Who sits there from now on; null for nobody. `correction`: the same person, written better."""
+
+    person: PersonBody | None
+    correction: bool = False
+
+
+class SeatSuspension(Body):
+    """Why a seat is suspended."""
+
+    reason: str
+
+
 class Guidance(View):
     """What the user must know, in Chinese and English."""
 
@@ -130,6 +209,38 @@ class CredentialsView(SipView):
     seat_id: str
     password: str
     after_restoration: Guidance
+
+
+class SeatPersonView(View):
+    """A seat with its new person, and its new credentials, shown this once, where they had to change."""
+
+    seat: SeatView
+    credentials: CredentialsView | None
+
+
+def order_preview_view(found: PricePreview) -> OrderPreviewView:
+    """An order that would be placed."""
+    returned = found.returned
+    return OrderPreviewView(
+        kind=found.kind,
+        item=found.item,
+        quantity=found.quantity,
+        effective_on=found.effective_on,
+        invoice=None if found.invoice is None else preview_invoice_view(found.invoice),
+        replaces=list(found.replaces),
+        paid_by_credit=money.amount_text(found.paid_by_credit),
+        to_pay=money.amount_text(found.to_pay),
+        currency=money.CURRENCY,
+        returned=None
+        if returned is None
+        else ReturnPreviewView(
+            credited_on=returned.credited_on,
+            rent_credit=money.amount_text(returned.rent_credit),
+            deposit=money.amount_text(returned.deposit),
+            currency=money.CURRENCY,
+            is_estimate=returned.is_estimate,
+        ),
+    )
 
 
 def _order_fields(order: SeatOrder, invoice_id: str | None) -> dict[str, object]:
@@ -149,7 +260,13 @@ def seat_order_detail(order: SeatOrder, invoice_id: str | None) -> SeatOrderDeta
 
 
 def _seat_fields(seat: Seat) -> dict[str, object]:
-    return {name: getattr(seat, name) for name in SeatView.__struct_fields__}
+    person = seat_people.person_of(seat)
+    own = (name for name in SeatView.__struct_fields__ if name not in ("group", "person"))
+    return {
+        "group": seat.group_name,
+        "person": None if person is None else PersonView(name=person.name, mail=person.mail, number=person.number),
+        **{name: getattr(seat, name) for name in own},
+    }
 
 
 def seat_view(seat: Seat) -> SeatView:

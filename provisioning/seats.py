@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import audit, jobs
-from infra.kit.problems import InvalidInput
 from provisioning import placing
 from provisioning.errors import SeatNotOpen, SeatUnknown
+from provisioning.handout import ending
 from provisioning.models import Seat
 from provisioning.order_progress import FLUSH_REGISTRATIONS
+from provisioning.rules import seat_states, seat_table
 from switch import accounts, placements
+from switch.edge import edges
 from switch.models import Node
 from tenancy import tenants
 
 NAME_LIMIT_CHARACTERS = 100
-TRANSPORT = "udp"
+PLAIN_TRANSPORTS = ("udp", "tcp")
 
 REGISTRATION_SECONDS = 120
 """How long a phone should ask to be registered: so soon it finds the spare when its node dies, and a node with 1,000
@@ -37,7 +40,10 @@ AFTER_RESTORATION_ENGLISH = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SipServer:
-    """A node that a phone may register at: `serving` now, else the tenant's `home` or `spare`."""
+    """Where a phone may register: an `edge`, the node `serving` now, else the tenant's `home` or `spare`.
+
+    `transport`: udp, tcp or tls.
+    """
 
     role: str
     host: str
@@ -85,43 +91,81 @@ async def sip_facts(session: AsyncSession, seat: Seat) -> SipFacts | None:
 
 async def rename(session: AsyncSession, seat: Seat, name: str | None) -> None:
     """Name a seat after whoever sits there; None takes the name away."""
-    text = None if name is None else name.strip()
-    if text is not None and not 1 <= len(text) <= NAME_LIMIT_CHARACTERS:
-        raise InvalidInput(f"A seat's name has 1 to {NAME_LIMIT_CHARACTERS} characters.", field="name")
+    text = seat_table.checked_text(name, limit_characters=NAME_LIMIT_CHARACTERS, field="name")
     seat.name = text
     await session.flush()
     await audit.record(session, seat.tenant_id, "seat.named", seat.seat_id, name=text)
 
 
 async def reissue_credentials(session: AsyncSession, seat: Seat) -> Credentials:
-    """A new SIP password, shown this once; the old one is refused from this commit on, and a job ends a registration
-    made with it. Raises `SeatNotOpen` for what is not open or has no phone.
+    """A new SIP password, shown this once; the old one is refused from this commit on, the links of hand-outs that show
+    it end, and a job ends a registration made with it.
+
+    Raises `SeatNotOpen` for what is neither open nor suspended, or has no phone.
     """
-    facts = await sip_facts(session, seat)
-    if facts is None:
+    return (await reissue_many(session, [seat]))[seat.seat_id]
+
+
+async def reissue_many(session: AsyncSession, seats: Sequence[Seat]) -> dict[str, Credentials]:
+    """New SIP passwords for seats of one tenant, by seat_id, each shown this once; as `reissue_credentials`.
+
+    Raises `SeatNotOpen` for one that has no account.
+    """
+    if not seats:
+        return {}
+    for seat in seats:
+        check_has_account(seat)
+    tenant = await tenants.get(session, seats[0].tenant_id)
+    servers = await _servers(session, tenant.tenant_id)
+    passwords = await accounts.reissue(session, tenant, [seat.seat_id for seat in seats])
+    await ending.end_links(session, tenant.tenant_id, list(passwords), "replaced")
+    await jobs.defer(session, FLUSH_REGISTRATIONS, tenant_id=tenant.tenant_id, seat_ids=list(passwords))
+    return {
+        seat.seat_id: Credentials(
+            facts=SipFacts(username=seat.extension or "", domain=tenant.sip_domain, servers=servers),
+            password=passwords[seat.seat_id],
+        )
+        for seat in seats
+    }
+
+
+def has_account(seat: Seat) -> bool:
+    """Whether a seat has a SIP account now."""
+    return seat.extension is not None and seat.state in seat_states.IN_USE
+
+
+def check_has_account(seat: Seat) -> None:
+    """Refuse what has no SIP account (any more, or yet); raises `SeatNotOpen`."""
+    if seat.extension is None:
         raise SeatNotOpen("A circuit has no SIP account; only seats have.", field="seat_id")
-    if seat.state != "open":
+    if seat.state not in seat_states.IN_USE:
         raise SeatNotOpen(
             f"The seat is {seat.state}; it has credentials while it is open, which needs its order to be paid.",
             field="seat_id",
         )
-    tenant = await tenants.get(session, seat.tenant_id)
-    password = await accounts.reissue(session, tenant, seat.seat_id)
-    await jobs.defer(session, FLUSH_REGISTRATIONS, tenant_id=seat.tenant_id, seat_ids=[seat.seat_id])
-    return Credentials(facts=facts, password=password)
 
 
 async def _servers(session: AsyncSession, tenant_id: str) -> list[SipServer]:
+    """Over each transport in turn: the edges, which always know who serves, then the tenant's nodes themselves."""
     placement = await placements.find(session, tenant_id)
     if placement is None:
         return []
     roles = list(placing.served_first(placement))
-    query = select(Node.name, Node.sip_host, Node.sip_port).where(
-        Node.name.in_([name for _, name in roles]), Node.state != "left"
-    )
-    addresses = {name: (host, port) for name, host, port in await session.execute(query)}
-    return [
-        SipServer(role=role, host=addresses[name][0], port=addresses[name][1], transport=TRANSPORT)
-        for role, name in roles
-        if name in addresses
+    query = select(Node).where(Node.name.in_([name for _, name in roles]), Node.state != "left")
+    nodes = {node.name: node for node in (await session.execute(query)).scalars()}
+    places = [("edge", edge.host, edge.sip_port, edge.sip_tls_port) for edge in await edges.addresses(session)]
+    for role, name in roles:
+        node = nodes.get(name)
+        if node is not None:
+            places.append((role, node.sip_host, node.sip_port, node.sip_tls_port))
+    plain = [
+        SipServer(role=role, host=host, port=port, transport=transport)
+        for transport in PLAIN_TRANSPORTS
+        for role, host, port, _ in places
     ]
+    over_tls = [
+        SipServer(role=role, host=host, port=tls_port, transport="tls")
+        for role, host, _, tls_port in places
+        if tls_port is not None
+    ]
+    return plain + over_tls

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ARRAY, Text, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -71,26 +71,36 @@ async def open_accounts(
     return passwords
 
 
-async def reissue(session: AsyncSession, tenant: Tenant, seat_id: str) -> str:
-    """A new password for a seat, shown this once; the old one is refused from this commit on.
+async def reissue(session: AsyncSession, tenant: Tenant, seat_ids: Sequence[str]) -> dict[str, str]:
+    """New passwords for seats, seat_id → password, shown this once; the old ones are refused from this commit on.
 
-    A phone that is registered with the old one stays so until it registers again. Raises `AccountUnknown`.
+    A phone that is registered with an old one stays so until it registers again. Two statements for thousands. Raises
+    `AccountUnknown` naming a seat without an account; then none is changed.
     """
     query = (
-        select(SipAccount)
-        .where(SipAccount.tenant_id == tenant.tenant_id, SipAccount.seat_id == seat_id)
+        select(SipAccount.seat_id, SipAccount.username)
+        .where(SipAccount.tenant_id == tenant.tenant_id, SipAccount.seat_id.in_(list(seat_ids)))
         .with_for_update()
-        .execution_options(populate_existing=True)
     )
-    account = (await session.execute(query)).scalar_one_or_none()
-    if account is None:
-        raise AccountUnknown(f"The seat {seat_id} has no SIP account.", field="seat_id")
-    password = new_password()
-    account.a1_hash = a1_hash(account.username, tenant.sip_domain, password)
-    account.generation += 1
-    account.changed_at = clock.now()
-    await audit.record(session, tenant.tenant_id, "sip_account.reissued", seat_id)
-    return password
+    usernames = {str(seat_id): username for seat_id, username in await session.execute(query)}
+    missing = sorted(set(seat_ids) - usernames.keys())
+    if missing:
+        raise AccountUnknown(f"The seat {missing[0]} has no SIP account.", field="seat_id")
+    passwords = {seat_id: new_password() for seat_id in usernames}
+    hashes = [a1_hash(usernames[seat_id], tenant.sip_domain, password) for seat_id, password in passwords.items()]
+    renewed = select(
+        func.unnest(literal(list(passwords), ARRAY(Text))).label("seat_id"),
+        func.unnest(literal(hashes, ARRAY(Text))).label("a1_hash"),
+    ).subquery()
+    await session.execute(
+        update(SipAccount)
+        .where(SipAccount.tenant_id == tenant.tenant_id, SipAccount.seat_id == renewed.c.seat_id)
+        .values(a1_hash=renewed.c.a1_hash, generation=SipAccount.generation + 1, changed_at=clock.now())
+        .execution_options(synchronize_session=False)
+    )
+    for seat_id in passwords:
+        await audit.record(session, tenant.tenant_id, "sip_account.reissued", seat_id)
+    return passwords
 
 
 async def set_open(session: AsyncSession, tenant_id: str, seat_ids: Sequence[str], is_open: bool) -> int:

@@ -25,6 +25,17 @@ class Standing(StrEnum):
     CLOSED = "closed"
 
 
+class Encryption(StrEnum):
+    """What a tenant wants of the media between its phones and the node (SRTP with keys in the SDP, RFC 4568)."""
+
+    ACCEPTED = "accepted"
+    """Encrypted where the phone offers it; towards phones plain."""
+    OFFERED = "offered"
+    """Towards phones too, which may answer plainly."""
+    DEMANDED = "demanded"
+    """Nothing else. Emergency calls pass all the same."""
+
+
 class Reason(StrEnum):
     """Why something was refused: stable codes, written to the call record (`seatline_refusal`) and shown to
     people.
@@ -42,12 +53,15 @@ class Reason(StrEnum):
     NUMBER_NOT_YOURS = "number_not_yours"
     DESTINATION_INVALID = "destination_invalid"
     NO_GATEWAY = "no_gateway"
+    UNKNOWN_GATEWAY = "unknown_gateway"
+    GATEWAYS_FULL = "gateways_full"
     DESTINATION_BARRED = "destination_barred"
     DESTINATION_PREMIUM = "destination_premium"
     COUNTRY_NOT_ALLOWED = "country_not_allowed"
     SHORT_CODES_NOT_ALLOWED = "short_codes_not_allowed"
     RELAYING_NOT_ALLOWED = "relaying_not_allowed"
     DAILY_CAP_REACHED = "daily_cap_reached"
+    MEDIA_NOT_ENCRYPTED = "media_not_encrypted"
     TOO_MANY_CALLS = "too_many_calls"
     TOO_MANY_CALLS_OF_SEAT = "too_many_calls_of_seat"
     TOO_MANY_CALLS_A_SECOND = "too_many_calls_a_second"
@@ -69,6 +83,8 @@ _INCOMPLETE = SipAnswer(484, "Address Incomplete", "INVALID_NUMBER_FORMAT")
 _UNAVAILABLE = SipAnswer(503, "Service Unavailable", "NORMAL_TEMPORARY_FAILURE")
 _BARRED = SipAnswer(403, "Forbidden", "OUTGOING_CALL_BARRED")
 _BUSY = SipAnswer(486, "Busy Here", "USER_BUSY")
+_NO_CIRCUIT = SipAnswer(503, "Service Unavailable", "NORMAL_CIRCUIT_CONGESTION")
+_NOT_ACCEPTABLE = SipAnswer(488, "Not Acceptable Here", "INCOMPATIBLE_DESTINATION")
 _CONGESTED = SipAnswer(503, "Service Unavailable", "SWITCH_CONGESTION")
 
 SIP_ANSWERS: Mapping[Reason, SipAnswer] = {
@@ -84,12 +100,15 @@ SIP_ANSWERS: Mapping[Reason, SipAnswer] = {
     Reason.NUMBER_NOT_YOURS: _FORBIDDEN,
     Reason.DESTINATION_INVALID: _INCOMPLETE,
     Reason.NO_GATEWAY: _UNAVAILABLE,
+    Reason.UNKNOWN_GATEWAY: _FORBIDDEN,
+    Reason.GATEWAYS_FULL: _NO_CIRCUIT,
     Reason.DESTINATION_BARRED: _BARRED,
     Reason.DESTINATION_PREMIUM: _BARRED,
     Reason.COUNTRY_NOT_ALLOWED: _BARRED,
     Reason.SHORT_CODES_NOT_ALLOWED: _BARRED,
     Reason.RELAYING_NOT_ALLOWED: _BARRED,
     Reason.DAILY_CAP_REACHED: _BARRED,
+    Reason.MEDIA_NOT_ENCRYPTED: _NOT_ACCEPTABLE,
     # Not 503: a carrier would take the whole trunk for congested because one tenant's lines are all in use.
     Reason.TOO_MANY_CALLS: _BUSY,
     Reason.TOO_MANY_CALLS_OF_SEAT: _BUSY,
@@ -143,6 +162,7 @@ class TenantView:
     numbers: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     caller_number: str | None = None
     policy: CallPolicy = field(default_factory=CallPolicy)
+    encryption: Encryption = Encryption.ACCEPTED
 
 
 @dataclass(frozen=True, slots=True)

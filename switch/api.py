@@ -1,4 +1,4 @@
-"""HTTP for nodes, gateways, phone numbers and canary checks."""
+"""HTTP for nodes, phone numbers and canary checks."""
 
 from __future__ import annotations
 
@@ -10,29 +10,24 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.kit import jobs
 from infra.kit.http import DEFAULT_PAGE, After, Limit
 from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
 from infra.kit.sealing import Seal
-from switch import gateways, nodes, phone_numbers
+from infra.kit.settings import Settings
+from switch import nodes, phone_numbers
 from switch.draining import drains
-from switch.jobs import RESCAN_GATEWAYS
-from switch.models import CanaryCheck, Gateway, Node, PhoneNumber
+from switch.models import CanaryCheck, Node, PhoneNumber
 from switch.schemas import (
     CanaryCheckView,
-    GatewayView,
-    NewGateway,
     NewNode,
     NewPhoneNumber,
     NodeView,
     PhoneNumberView,
     canary_check_view,
-    gateway_view,
     node_view,
     phone_number_view,
 )
-from tenancy import tenants
 
 Alarm = Annotated[bool | None, QueryParameter(description="true: only alarms; false: only what took effect")]
 
@@ -61,45 +56,14 @@ async def get_node(node_id: FromPath[str], session: NamedDependency[AsyncSession
     return node_view(await nodes.get(session, node_id), await drains.find(session, node_id))
 
 
-@post("/v1/gateways", permission="gateways:write", tags=["Gateways"], operation_id="CreateGateway")
-async def create_gateway(
-    data: JSONBody[NewGateway], session: NamedDependency[AsyncSession], seal: NamedDependency[Seal]
-) -> GatewayView:
-    """Add a gateway; running nodes ask for it at once, its calls in are let in after `seatline node-config`."""
-    gateway = await gateways.create_gateway(
-        session,
-        seal,
-        name=data.name,
-        host=data.host,
-        port=data.port,
-        username=data.username,
-        password=data.password,
-        registers=data.registers,
-        sources=tuple(data.sources),
-        priority=data.priority,
-    )
-    await jobs.defer(session, RESCAN_GATEWAYS, lock=RESCAN_GATEWAYS)
-    return gateway_view(gateway)
-
-
-@get("/v1/gateways", permission="nodes:read", tags=["Gateways"], operation_id="ListGateways")
-async def list_gateways(
-    session: NamedDependency[AsyncSession], limit: Limit = DEFAULT_PAGE, after: After = None
-) -> Page[GatewayView]:
-    """The gateways, newest first."""
-    rows, following = await fetch_page(session, select(Gateway), keys=(Gateway.gateway_id,), limit=limit, after=after)
-    return Page(items=[gateway_view(row) for row in rows], next=following)
-
-
 @post("/v1/phone-numbers", permission="numbers:write", tags=["Phone numbers"], operation_id="AssignPhoneNumber")
 async def assign_phone_number(
     data: JSONBody[NewPhoneNumber], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
 ) -> PhoneNumberView:
-    """Give a public number to a tenant."""
-    tenant = await tenants.get(session, principal.tenant_for(data.tenant_id))
+    """Give a public number to a tenant: one of the pool, or another, which the pool takes in."""
     number = await phone_numbers.assign(
         session,
-        tenant.tenant_id,
+        principal.tenant_for(data.tenant_id),
         data.number,
         extension=data.extension,
         is_caller_number=data.is_caller_number,
@@ -128,9 +92,11 @@ async def list_phone_numbers(
     tags=["Phone numbers"],
     operation_id="ReleasePhoneNumber",
 )
-async def release_phone_number(number: FromPath[str], session: NamedDependency[AsyncSession]) -> None:
-    """Take a number from its tenant; calls to it ring nowhere from now on."""
-    await phone_numbers.release(session, number)
+async def release_phone_number(
+    number: FromPath[str], session: NamedDependency[AsyncSession], settings: NamedDependency[Settings]
+) -> None:
+    """Take a number from its tenant; calls to it ring nowhere from now on, and for a while nobody else is given it."""
+    await phone_numbers.release(session, number, quarantine_days=settings.number_quarantine_days)
 
 
 @get("/v1/canary-checks", permission="canary_checks:read", tags=["Canary"], operation_id="ListCanaryChecks")
@@ -156,8 +122,6 @@ ROUTES = [
     create_node,
     list_nodes,
     get_node,
-    create_gateway,
-    list_gateways,
     assign_phone_number,
     list_phone_numbers,
     release_phone_number,

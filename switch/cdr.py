@@ -79,6 +79,17 @@ WITH given AS MATERIALIZED (
     SELECT DISTINCT stored.tenant_id, stored.month, stored.leg_id
     FROM stored JOIN judged USING (tenant_id, month, leg_id) WHERE judged.bills
     ON CONFLICT DO NOTHING
+), told AS (
+    INSERT INTO ended_call (tenant_id, month, leg_id)
+    SELECT DISTINCT stored.tenant_id, stored.month, stored.leg_id
+    FROM stored JOIN judged USING (tenant_id, month, leg_id)
+    WHERE (judged.leg = 'caller' OR (judged.leg = 'gateway' AND judged.direction = 'inbound'))
+      AND EXISTS (
+          SELECT FROM webhook_endpoint AS wanting
+          WHERE wanting.tenant_id = stored.tenant_id AND wanting.state = 'enabled'
+            AND wanting.event_types @> '["call.ended"]'
+      )
+    ON CONFLICT DO NOTHING
 )
 SELECT judged.node_may, judged.tenant_is, stored.leg_id IS NOT NULL
 FROM judged LEFT JOIN stored USING (tenant_id, month, leg_id)

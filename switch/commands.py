@@ -18,7 +18,6 @@ from infra.kit import ids
 from infra.kit.jobs import Runtime
 from infra.kit.sealing import Seal
 from switch.documents.directory import INTERNAL_PROFILE
-from switch.documents.sofia import EXTERNAL_PROFILE
 from switch.esl.client import EslConnection
 from switch.esl.errors import EslArgumentRefused, EslCommandRefused, EslError, EslTooManyCommands
 from switch.models import Node
@@ -126,6 +125,19 @@ class _Channels(msgspec.Struct):
     rows: list[LiveLeg] = []
 
 
+class _Registration(msgspec.Struct):
+    """A row of `show registrations`; without multiple registrations each account has one a node."""
+
+    reg_user: str = ""
+    realm: str = ""
+    metadata: str | None = None
+
+
+class _Registrations(msgspec.Struct):
+    row_count: int
+    rows: list[_Registration] = []
+
+
 def read_status(text: str) -> NodeStatus | None:
     """The answer of `status`; None when it is none."""
     found, sessions, started = _VERSION.search(text), _SESSIONS.search(text), _STARTED.search(text)
@@ -153,6 +165,15 @@ def read_registrations(text: str, domain: str) -> tuple[str, ...] | None:
         return None
     addresses = (found["address"] for found in _REGISTERED.finditer(text))
     return tuple(address for address in addresses if address.rpartition("@")[2].lower() == domain)
+
+
+def read_generations(text: str) -> dict[str, str] | None:
+    """`user@domain` to metadata in `show registrations as json`; None when it is no answer."""
+    try:
+        rows = msgspec.json.decode(text, type=_Registrations).rows
+    except msgspec.MsgspecError:
+        return None
+    return {f"{row.reg_user}@{row.realm.lower()}": row.metadata or "" for row in rows}
 
 
 def _says_ok(reply: str) -> bool:
@@ -191,13 +212,6 @@ class NodeControl:
         """End one leg; a leg that is gone already is `refused`."""
         return (await self.run(node, f"uuid_kill {_word('the leg', leg_id)} {_word('the cause', cause)}"))[0]
 
-    async def rescan_gateways(self, node: Node) -> Outcome:
-        """Let a node ask for its gateways again; running calls are not touched.
-
-        Who may call in stands in the node's files: `seatline node-config`, then `reloadacl`.
-        """
-        return (await self.run(node, f"sofia profile {EXTERNAL_PROFILE} rescan"))[0]
-
     async def status(self, node: Node) -> NodeStatus:
         """How a node is; raises `CommandFailed`."""
         return await self._ask(node, "status", read_status)
@@ -214,6 +228,14 @@ class NodeControl:
         # `reg` takes no domain: what follows it is looked for in the contacts (mod_sofia.c, `contact like`).
         command = f"sofia status profile {INTERNAL_PROFILE} reg"
         return await self._ask(node, command, lambda text: read_registrations(text, domain))
+
+    async def registered_as(self, node: Node) -> dict[str, str]:
+        """`user@domain` to the generation of the account that it last registered with; raises `CommandFailed`.
+
+        '' where the node was told none. What is registered just now may be missing still, and what was flushed stays
+        in the list until its time is over or its phone registers anew (`switch_core_sqldb.c`).
+        """
+        return await self._ask(node, "show registrations as json", read_generations)
 
     async def user_exists(self, node: Node, user: str, domain: str) -> bool:
         """Whether a node finds an account when it asks the directory now; raises `CommandFailed`."""

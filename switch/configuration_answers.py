@@ -1,4 +1,6 @@
-"""What a node asks for its configuration while it runs: the SIP profiles with the gateways of this moment."""
+"""What a node asks for its configuration while it runs: the SIP profiles with the gateways of this moment, and from
+where these may call in.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,10 @@ from switch.documents.answers import HEALTH_FILE, health
 from switch.form_reading import read_form
 from switch.node_sign_in import NodeSignIn
 
-CURRENT_FILE = "sofia.conf"
-"""The only file that is answered. `acl.conf` is not: who may command a node is known to its own files alone."""
+CURRENT_FILES = frozenset({"sofia.conf", "acl.conf"})
+"""What changes while a node runs: its gateways, and who may call in. Who may command a node is known to its own files
+alone.
+"""
 
 UNUSED_SPOOL = Path("/nonexistent")
 """Only a node's own files say where it keeps records; an answer to it never does."""
@@ -36,7 +40,7 @@ class ConfigurationAnswers:
         current = await self.current(sign_in)
         if wanted == HEALTH_FILE:
             return health()
-        return configuration(current, CURRENT_FILE) if wanted == CURRENT_FILE else not_found()
+        return configuration(current, wanted) if wanted in CURRENT_FILES else not_found()
 
     async def current(self, sign_in: NodeSignIn) -> NodeConfiguration:
         """What a node's profiles depend on now, the gateways' passwords unsealed. Raises `NodeNotSignedIn`."""

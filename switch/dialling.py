@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 from infra.kit import clock, logs
 from switch import call_policy, numbers
-from switch.admission import SeatView, Standing, TenantView
+from switch.admission import Encryption, SeatView, Standing, TenantView
 from switch.batching import Batcher
 from switch.configuration_answers import ConfigurationAnswers
 from switch.direct_connections import DirectConnections, PlainConnection
 from switch.documents import dialplan, dialplan_call, not_found
-from switch.documents.forms import calling_tenant, is_sent_on, source_address
+from switch.documents.forms import calling_tenant, is_sent_on, occupied_gateway, source_address
 from switch.form_reading import read_form
+from switch.gateway_choice import GatewayOption
 from switch.node_sign_in import STATE_LEFT, NodeNotSignedIn, NodeSignIn
 from switch.routing import EMERGENCY_CONTEXT, PUBLIC_CONTEXT, RefusedRoute, route
 
@@ -31,9 +32,15 @@ SELECT node.secret_digest, tenant.tenant_id, tenant.sip_domain, tenant.standing,
         FROM sip_account AS account
         WHERE account.tenant_id = tenant.tenant_id
           AND account.username IN (call.caller, call.dialled, called.extension)),
-       (SELECT json_agg(gateway.name ORDER BY gateway.priority, gateway.name) FROM gateway),
+       (SELECT json_agg(json_build_array(
+                   gateway.name, gateway.prefixes, gateway.priority, gateway.weight, gateway.capacity_calls,
+                   coalesce(seen.is_up, true)))
+        FROM gateway
+        LEFT JOIN gateway_state AS seen ON seen.node = call.node AND seen.gateway_id = gateway.gateway_id
+        WHERE gateway.is_enabled),
        (SELECT row_to_json(policy) FROM platform_call_policy AS policy WHERE policy.name = 'platform'),
-       (SELECT row_to_json(policy) FROM call_policy AS policy WHERE policy.tenant_id = tenant.tenant_id)
+       (SELECT row_to_json(policy) FROM call_policy AS policy WHERE policy.tenant_id = tenant.tenant_id),
+       (SELECT media.encryption FROM media_policy AS media WHERE media.tenant_id = tenant.tenant_id)
 FROM unnest(%(nodes)s::text[], %(tenants)s::text[], %(numbers)s::text[], %(callers)s::text[], %(dialled)s::text[])
      WITH ORDINALITY AS call (node, tenant_id, number, caller, dialled, position)
 LEFT JOIN node ON node.name = call.node AND node.state <> %(left)s
@@ -71,9 +78,10 @@ class Found(NamedTuple):
     called_extension: str | None
     caller_number: str | None
     accounts: list[tuple[str, str | None, bool]] | None
-    gateways: list[str] | None
+    gateways: list[tuple[str, list[str], int, int, int | None, bool]] | None
     platform_policy: dict[str, Any] | None
     own_policy: dict[str, Any] | None
+    encryption: str | None
 
 
 class Dialling:
@@ -107,13 +115,12 @@ class Dialling:
         if context not in (PUBLIC_CONTEXT, EMERGENCY_CONTEXT) and (not context or context != question.tenant_id):
             return not_found()
         gateway = await self._gateway_of(sign_in, form) if context == PUBLIC_CONTEXT else None
-        call = dialplan_call(
-            form, node=sign_in.node, gateways=tuple(found.gateways or ()), on=clock.today(), gateway=gateway
-        )
+        options = _gateways(found)
+        call = dialplan_call(form, node=sign_in.node, gateways=options, on=clock.today(), gateway=gateway)
         decision = route(call, _tenant_view(found))
         if isinstance(decision, RefusedRoute):
             log.info("call.refused", node=sign_in.node, tenant_id=found.tenant_id, reason=decision.reason)
-        return dialplan(context, decision, is_sent_on=is_sent_on(form))
+        return dialplan(context, decision, is_sent_on=is_sent_on(form), occupied=occupied_gateway(form, options))
 
     async def close(self) -> None:
         """Answer what waits, then take no more."""
@@ -162,6 +169,13 @@ def _askable(text: str | None) -> str | None:
     return text if text and text.isprintable() else None
 
 
+def _gateways(found: Found) -> tuple[GatewayOption, ...]:
+    return tuple(
+        GatewayOption(name, tuple(prefixes), priority, weight, capacity_calls, is_up)
+        for name, prefixes, priority, weight, capacity_calls, is_up in found.gateways or ()
+    )
+
+
 def _tenant_view(found: Found) -> TenantView | None:
     if found.tenant_id is None or found.domain is None or found.standing is None:
         return None
@@ -178,4 +192,5 @@ def _tenant_view(found: Found) -> TenantView | None:
         numbers=shown | called,
         caller_number=found.caller_number,
         policy=call_policy.of_tenant(call_policy.read_policy(found.platform_policy), found.own_policy),
+        encryption=Encryption(found.encryption) if found.encryption is not None else Encryption.ACCEPTED,
     )

@@ -15,6 +15,7 @@ from switch.admission import (
     EmergencyOnly,
     Listed,
     Lookup,
+    Purpose,
     Reason,
     Refused,
     SeatView,
@@ -55,7 +56,7 @@ WANTED_FIELDS = frozenset(
 
 _SELECT = """
 SELECT node.secret_digest, domain.tenant_id, tenant.standing, placement.serving_node,
-       account.seat_id, account.a1_hash, account.is_open
+       account.seat_id, account.a1_hash, account.is_open, account.generation
 FROM unnest(%(nodes)b::text[], %(domains)b::text[], %(users)b::text[])
      WITH ORDINALITY AS lookup (node, domain, username, position)
 LEFT JOIN node ON node.name = lookup.node AND node.state <> %(left)s
@@ -86,6 +87,7 @@ class Found(NamedTuple):
     seat_id: str | None
     a1_hash: str | None
     is_open: bool | None
+    generation: int | None
 
 
 class Directory:
@@ -165,6 +167,7 @@ def _document(lookup: Lookup, found: Found) -> str:
             tenant_id=tenant.tenant_id,
             seat_id=decision.seat.seat_id,
             context=tenant.tenant_id,
+            generation=found.generation if lookup.purpose is Purpose.REGISTER else None,
         ),
         emergency_only=not isinstance(decision, Listed),
     )

@@ -35,6 +35,18 @@ class GatewayNameTaken(Conflict):
     code = "gateway_name_taken"
 
 
+class GatewayUnknown(NotFound):
+    """There is no such gateway."""
+
+    code = "gateway_not_found"
+
+
+class TooManyGateways(Conflict):
+    """A node is not given more gateways than this."""
+
+    code = "too_many_gateways"
+
+
 class NumberTaken(Conflict):
     """The phone number belongs to a tenant already."""
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from infra.kit import jobs
 from infra.kit.database import Scope
 from infra.kit.jobs import Runtime
-from switch import canary, clearing, nodes
-from switch.commands import NodeControl
-from switch.errors import NodesNotReached
+from switch import canary, clearing
+from switch.number_pool import stock
 
 CLEAR_TENANT = "switch.clear_tenant"
 CHECK_CANARY = "switch.check_canary"
-RESCAN_GATEWAYS = "switch.rescan_gateways"
+FREE_NUMBERS = "switch.free_numbers"
 
 
 @jobs.task(CLEAR_TENANT)
@@ -28,13 +25,8 @@ async def check_canary(runtime: Runtime, *, tenant_id: str, generation: int) -> 
     await canary.check(runtime, tenant_id, generation)
 
 
-@jobs.task(RESCAN_GATEWAYS)
-async def rescan_gateways(runtime: Runtime) -> None:
-    """Let every live node ask for its gateways again; tried again until all were told."""
+@jobs.task(FREE_NUMBERS)
+async def free_numbers(runtime: Runtime) -> None:
+    """Make numbers free again whose quarantine is over."""
     async with runtime.database.transaction(Scope.platform()) as session:
-        live = await nodes.live_nodes(session)
-    control = NodeControl.of(runtime)
-    outcomes = await asyncio.gather(*(control.rescan_gateways(node) for node in live))
-    failed = [node.name for node, outcome in zip(live, outcomes, strict=True) if not outcome.is_done]
-    if failed:
-        raise NodesNotReached(f"These nodes were not told of the gateways for certain: {', '.join(failed)}.")
+        await stock.free_what_is_due(session)

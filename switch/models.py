@@ -26,6 +26,8 @@ class Node(Base):
     sip_host: Mapped[str]
     sip_port: Mapped[int]
     external_sip_port: Mapped[int]
+    sip_tls_port: Mapped[int | None]
+    """Where phones register over TLS; None: nowhere."""
     rtp_start_port: Mapped[int]
     rtp_end_port: Mapped[int]
     esl_host: Mapped[str]
@@ -63,7 +65,36 @@ class Gateway(Base):
     """Addresses or networks (CIDR) that it calls from; empty: `host`."""
     priority: Mapped[int]
     """The lowest number is tried first."""
+    weight: Mapped[int]
+    """Its share of the calls among gateways of the same priority."""
+    prefixes: Mapped[list[Any]] = mapped_column(default=list)
+    """Which numbers it takes (`+8610`, `955`, `*`); empty: all."""
+    capacity_calls: Mapped[int | None]
+    """Calls out at once from one node; None: no limit."""
+    check_seconds: Mapped[int | None]
+    """How often nodes ask it by OPTIONS whether it is there; None: never."""
+    is_enabled: Mapped[bool]
+    generation: Mapped[int]
+    """Grows with every change that nodes must be told of."""
     created_at: Mapped[datetime]
+
+
+class GatewayState(Base):
+    """How one node sees a gateway; written by the node's supervisor."""
+
+    __tablename__ = "gateway_state"
+
+    node: Mapped[str] = mapped_column(primary_key=True)
+    gateway_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+    generation: Mapped[int]
+    """Which one of the gateway's generations the node was told."""
+    is_up: Mapped[bool]
+    registration: Mapped[str]
+    """FreeSWITCH's word (`NOREG`, `REGED`, `FAIL_WAIT` ...)."""
+    problem: Mapped[str | None]
+    """What the carrier last said about a registration or check that failed."""
+    changed_at: Mapped[datetime]
+    checked_at: Mapped[datetime]
 
 
 class PhoneNumber(Base):
@@ -233,6 +264,17 @@ class PlatformCallPolicy(Base):
     premium_prefixes: Mapped[list[Any]]
     premium_allowed: Mapped[bool]
     short_codes_allowed: Mapped[bool]
+    changed_at: Mapped[datetime]
+
+
+class MediaPolicy(Base):
+    """Whether a tenant's calls must be encrypted between phone and node; no row: where the phone offers it."""
+
+    __tablename__ = "media_policy"
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    encryption: Mapped[str]
+    """`offered` or `demanded`."""
     changed_at: Mapped[datetime]
 
 

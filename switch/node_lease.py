@@ -26,8 +26,6 @@ EVACUATE_NODE = "provisioning.evacuate_node"
 WELCOME_NODE = "provisioning.welcome_node"
 """Woken when a dead node is back. It lives above this room."""
 
-RESCAN_GATEWAYS = "switch.rescan_gateways"
-
 log = logs.get(__name__)
 
 
@@ -99,11 +97,7 @@ async def report(session: AsyncSession, lease: Lease, sighting: Sighting, *, lea
         node.version = sighting.version or node.version
     if sighting.is_heard and may(node.state, NodeEvent.HEARD):
         state = await state_when_heard(session, node.node_id)
-        is_back = node.state == "dead"
-        await _change(session, node, state, wake=WELCOME_NODE if is_back else None)
-        if is_back:
-            # One that was only cut off still has the gateways of that time.
-            await jobs.defer(session, RESCAN_GATEWAYS, lock=RESCAN_GATEWAYS)
+        await _change(session, node, state, wake=WELCOME_NODE if node.state == "dead" else None)
     elif sighting.is_silent and may(node.state, NodeEvent.SILENT):
         await _change(session, node, "dead", wake=EVACUATE_NODE)
     return node.state

@@ -63,6 +63,7 @@ async def create_node(session: AsyncSession, seal: Seal, details: NodeDetails) -
         sip_host=details.sip_host,
         sip_port=details.sip_port,
         external_sip_port=details.external_sip_port,
+        sip_tls_port=None,
         rtp_start_port=details.rtp_start_port,
         rtp_end_port=details.rtp_end_port,
         esl_host=details.esl_host,

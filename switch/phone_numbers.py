@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, update
+from datetime import datetime
+
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import audit, clock
 from infra.kit.problems import InvalidInput
+from infra.kit.settings import DEFAULT_NUMBER_QUARANTINE_DAYS
 from switch.errors import NumberTaken, NumberUnknown
 from switch.models import PhoneNumber
+from switch.number_pool import stock
 from switch.numbers import E164, is_extension, normalise
+from tenancy import tenants
 
 
 def as_number(text: str, *, field: str = "number") -> str:
@@ -29,11 +34,16 @@ async def assign(
 ) -> PhoneNumber:
     """Give a number to a tenant: calls to it ring at `extension`; as caller number it is shown on calls out.
 
-    A tenant shows one caller number: a new one takes the place of the earlier. Raises `InvalidInput`, `NumberTaken`.
+    A tenant shows one caller number: a new one takes the place of the earlier. A number that the pool does not have is
+    taken into it. Raises `InvalidInput`, `NotFound` and `TenantClosed` for the tenant, `NumberTaken`,
+    `NumberInQuarantine`.
     """
     digits = as_number(number)
     if extension is not None and not is_extension(extension):
         raise InvalidInput("An extension has 3 to 6 digits and does not begin with 0.", field="extension")
+    # Held, so that two numbers given at once are not both the one that is shown.
+    await tenants.get_staying(session, tenant_id, for_update=True)
+    await stock.assigned(session, digits, tenant_id)
     if is_caller_number:
         await session.execute(
             update(PhoneNumber).where(PhoneNumber.tenant_id == tenant_id).values(is_caller_number=False)
@@ -59,12 +69,32 @@ async def assign(
     return row
 
 
-async def release(session: AsyncSession, number: str) -> PhoneNumber:
-    """Take a number from its tenant; from this commit on calls to it ring nowhere. Raises `NumberUnknown`."""
+async def release(
+    session: AsyncSession, number: str, *, quarantine_days: int = DEFAULT_NUMBER_QUARANTINE_DAYS
+) -> PhoneNumber:
+    """Take a number from its tenant; from this commit on calls to it ring nowhere.
+
+    For `quarantine_days` no other tenant is given it, since people still call it for this one. Raises `NumberUnknown`.
+    """
     digits = as_number(number)
     released = await session.execute(delete(PhoneNumber).where(PhoneNumber.number == digits).returning(PhoneNumber))
     row = released.scalar_one_or_none()
     if row is None:
         raise NumberUnknown(f"+{digits} belongs to no tenant.", field="number")
+    await stock.released(session, digits, row.tenant_id, quarantine_days=quarantine_days)
     await audit.record(session, row.tenant_id, "phone_number.released", digits)
     return row
+
+
+async def release_all(
+    session: AsyncSession, tenant_id: str, *, quarantine_days: int, given_before: datetime | None = None
+) -> int:
+    """Take every number (of those given before a moment) from a tenant that has ended, as by `release`; returns how
+    many."""
+    held = select(PhoneNumber.number).where(PhoneNumber.tenant_id == tenant_id).order_by(PhoneNumber.number)
+    if given_before is not None:
+        held = held.where(PhoneNumber.created_at < given_before)
+    numbers = list((await session.execute(held)).scalars())
+    for number in numbers:
+        await release(session, f"+{number}", quarantine_days=quarantine_days)
+    return len(numbers)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from switch import numbers
 from switch.admission import (
     Attempt,
+    Encryption,
     Limit,
     Reason,
     Refused,
@@ -20,6 +21,7 @@ from switch.admission import (
     admit_tenant,
     limits,
 )
+from switch.gateway_choice import GatewayAttempt, GatewayOption, gateways_for, gateways_in_need
 from switch.numbers import E164, Destination, EmergencyNumber, NotDiallable
 
 EMERGENCY_CONTEXT = "emergency"
@@ -56,8 +58,9 @@ class Call:
 
     `dialled` and `caller` are what the other side sent, unchecked. `on`: the local day. `extension` is the
     authenticated account of a call from a seat; `gateway` the name of the carrier a call came in by, where it is
-    known. `gateways`: names of the node's gateways, the preferred one first. `seat_id` and `ran`: of a call that is
-    sent on the seat that had it and how it ran until now.
+    known. `gateways`: those that the node has; `draw`: what chooses among equals, such as the call's id. `seat_id` and
+    `ran`: of a call that is sent on the seat that had it and how it ran until now. `offers_encryption`: whether a
+    seat's phone offers to encrypt its media.
     """
 
     origin: Origin
@@ -68,9 +71,11 @@ class Call:
     caller: str = ""
     extension: str | None = None
     gateway: str | None = None
-    gateways: tuple[str, ...] = ()
+    gateways: tuple[GatewayOption, ...] = ()
+    draw: str = ""
     seat_id: str | None = None
     ran: Direction | None = None
+    offers_encryption: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ class Party:
     tenant_id: str
     domain: str
     seat: SeatView | None
+    encryption: Encryption = Encryption.ACCEPTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +119,22 @@ class SeatRoute:
 
 @dataclass(frozen=True, slots=True)
 class GatewayRoute:
-    """Out to the public network. `number`: E.164 digits without plus, or a short code."""
+    """Out to the public network by the first gateway that carries the call. `number`: E.164 digits without plus, or a
+    short code.
+    """
 
     party: Party
-    gateway: str
+    attempts: tuple[GatewayAttempt, ...]
     number: str
     caller_number: str
     limits: tuple[Limit, ...] = ()
     may_relay: bool = False
     """Whether a party from outside may be joined with this call later."""
+
+    @property
+    def gateway(self) -> str:
+        """The gateway that is tried first."""
+        return self.attempts[0].gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +198,8 @@ def _refusal(call: Call, tenant: TenantView) -> Reason | None:
     decision = admit(Attempt(call.node, call.extension or ""), tenant)
     if isinstance(decision, Refused):
         return decision.reason
+    if tenant.encryption is Encryption.DEMANDED and not call.offers_encryption:
+        return Reason.MEDIA_NOT_ENCRYPTED
     # An account that was found for emergencies only and has been restored since began this call too early.
     return Reason.TENANT_SUSPENDED if call.context == EMERGENCY_CONTEXT else None
 
@@ -197,7 +212,8 @@ def _sent_on(call: Call, tenant: TenantView | None) -> Route:
     direction = call.ran or Direction.INBOUND
     if tenant is None:
         return RefusedRoute(None, Reason.UNKNOWN_SEAT, direction, numbers.plain_digits(call.dialled) or "")
-    party = Party(tenant.tenant_id, tenant.domain, SeatView("", call.seat_id, is_open=True) if call.seat_id else None)
+    seat = SeatView("", call.seat_id, is_open=True) if call.seat_id else None
+    party = Party(tenant.tenant_id, tenant.domain, seat, tenant.encryption)
     if isinstance(destination, EmergencyNumber):
         return _emergency(call, tenant, destination, party)
     shown, is_internal = _meant(call, tenant, destination)
@@ -242,11 +258,13 @@ def _out(call: Call, tenant: TenantView, party: Party, destination: Destination)
         return reason
     if tenant.caller_number is None or tenant.caller_number not in tenant.numbers:
         return Reason.NUMBER_NOT_YOURS
-    if not call.gateways:
+    plus = "+" if isinstance(destination, E164) else ""
+    attempts = gateways_for(plus + destination.digits, call.gateways, draw=call.draw)
+    if not attempts:
         return Reason.NO_GATEWAY
     counted = limits(tenant.policy, _seats_of(call))
     may_relay = admit_relay(destination, tenant.policy, on=call.on) is None
-    return GatewayRoute(party, call.gateways[0], destination.digits, tenant.caller_number, counted, may_relay)
+    return GatewayRoute(party, attempts, destination.digits, tenant.caller_number, counted, may_relay)
 
 
 def _seats_of(call: Call) -> tuple[str, ...]:
@@ -259,7 +277,8 @@ def _emergency(
 ) -> EmergencyRoute | RefusedRoute:
     if not call.gateways:
         return RefusedRoute(party, Reason.NO_GATEWAY, Direction.EMERGENCY, number.digits)
-    return EmergencyRoute(party, number, call.gateways, tenant.caller_number if tenant is not None else None)
+    gateways = gateways_in_need(call.gateways)
+    return EmergencyRoute(party, number, gateways, tenant.caller_number if tenant is not None else None)
 
 
 def _from_gateway(call: Call, tenant: TenantView | None) -> InboundRoute | RefusedRoute:
@@ -269,6 +288,8 @@ def _from_gateway(call: Call, tenant: TenantView | None) -> InboundRoute | Refus
     def refused(reason: Reason, party: Party | None) -> RefusedRoute:
         return RefusedRoute(party, reason, Direction.INBOUND, shown, call.gateway)
 
+    if call.gateway is None:
+        return refused(Reason.UNKNOWN_GATEWAY, None)
     if tenant is None or not isinstance(destination, E164):
         return refused(Reason.UNKNOWN_NUMBER, None)
     extension = tenant.numbers.get(destination.digits)
@@ -283,4 +304,5 @@ def _from_gateway(call: Call, tenant: TenantView | None) -> InboundRoute | Refus
 
 
 def _party(tenant: TenantView, extension: str | None) -> Party:
-    return Party(tenant.tenant_id, tenant.domain, tenant.seats.get(extension) if extension else None)
+    seat = tenant.seats.get(extension) if extension else None
+    return Party(tenant.tenant_id, tenant.domain, seat, tenant.encryption)

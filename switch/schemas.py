@@ -1,15 +1,13 @@
-"""Request and response bodies of nodes, gateways, phone numbers and canary checks."""
+"""Request and response bodies of nodes, phone numbers and canary checks."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
-
 from infra.kit.http import Body, View
 from switch.draining.models import NodeDrain
 from switch.draining.schemas import DrainView, drain_view
-from switch.models import CanaryCheck, Gateway, Node, PhoneNumber
+from switch.models import CanaryCheck, Node, PhoneNumber
 from switch.nodes import DEFAULT_CAPACITY_SEATS, NodeDetails
 
 
@@ -51,6 +49,7 @@ class NodeView(View):
     sip_host: str
     sip_port: int
     external_sip_port: int
+    sip_tls_port: int | None
     rtp_start_port: int
     rtp_end_port: int
     esl_host: str
@@ -62,34 +61,6 @@ class NodeView(View):
     supervised_until: datetime | None
     created_at: datetime
     drain: DrainView | None
-
-
-class NewGateway(Body):
-    """A gateway to add. `sources` (addresses or networks) may call in; by default `host`, then an IP address."""
-
-    name: str
-    host: str
-    port: int = 5060
-    username: str | None = None
-    password: str | None = None
-    registers: bool = False
-    sources: list[str] = msgspec.field(default_factory=list[str])
-    priority: int = 100
-
-
-class GatewayView(View):
-    """A gateway, without its password. The lowest `priority` is tried first."""
-
-    gateway_id: str
-    name: str
-    host: str
-    port: int
-    username: str | None
-    has_password: bool
-    registers: bool
-    sources: list[str]
-    priority: int
-    created_at: datetime
 
 
 class NewPhoneNumber(Body):
@@ -137,6 +108,7 @@ def node_view(node: Node, drain: NodeDrain | None = None) -> NodeView:
         sip_host=node.sip_host,
         sip_port=node.sip_port,
         external_sip_port=node.external_sip_port,
+        sip_tls_port=node.sip_tls_port,
         rtp_start_port=node.rtp_start_port,
         rtp_end_port=node.rtp_end_port,
         esl_host=node.esl_host,
@@ -148,22 +120,6 @@ def node_view(node: Node, drain: NodeDrain | None = None) -> NodeView:
         supervised_until=node.supervised_until,
         created_at=node.created_at,
         drain=drain_view(drain) if drain is not None else None,
-    )
-
-
-def gateway_view(gateway: Gateway) -> GatewayView:
-    """A gateway as the API shows it."""
-    return GatewayView(
-        gateway_id=gateway.gateway_id,
-        name=gateway.name,
-        host=gateway.host,
-        port=gateway.port,
-        username=gateway.username,
-        has_password=gateway.sealed_password is not None,
-        registers=gateway.registers,
-        sources=[str(source) for source in gateway.sources],
-        priority=gateway.priority,
-        created_at=gateway.created_at,
     )
 
 

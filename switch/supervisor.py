@@ -34,6 +34,7 @@ from switch.esl.client import EslConnection
 from switch.esl.errors import EslError
 from switch.esl.frames import Event
 from switch.esl.link import HEARTBEAT, Backoff, EslLink, LinkSettings
+from switch.gateway_keeper import GATEWAY_STATE, GatewayKeeper
 from switch.live import watcher
 from switch.live.watcher import LiveWatch
 from switch.models import Node
@@ -110,6 +111,7 @@ class NodeSupervisor:
         self._version: str | None = None
         self._is_held_back = False
         self._live = LiveWatch(database, name, answer_timeout_seconds=pace.answer_timeout_seconds)
+        self._gateways = GatewayKeeper(database, name, look_interval_seconds=pace.refresh_interval_seconds)
         self._guard = RelayGuard(name, pace.answer_timeout_seconds)
         self._legs = LegWatch(name, pace.answer_timeout_seconds)
         self._sessions: SessionCount | None = None
@@ -157,6 +159,7 @@ class NodeSupervisor:
         return [
             asyncio.create_task(draining, name=f"drain {self.name}"),
             asyncio.create_task(self._live.run(lease, link), name=f"live view {self.name}"),
+            asyncio.create_task(self._gateways.run(lease, link), name=f"gateways {self.name}"),
         ]
 
     def _link(self) -> EslLink:
@@ -164,7 +167,7 @@ class NodeSupervisor:
             self.address.host,
             self.address.port,
             self._seal.open(self.address.sealed_password),
-            events=(CHANNEL_BRIDGE, *CHANNEL_EVENTS, *watcher.EVENTS),
+            events=(CHANNEL_BRIDGE, GATEWAY_STATE, *CHANNEL_EVENTS, *watcher.EVENTS),
             connect_timeout_seconds=self._pace.answer_timeout_seconds,
             resynchronisation_timeout_seconds=self._pace.answer_timeout_seconds,
             silence_limit_seconds=SILENCE_LIMIT_SECONDS,
@@ -177,6 +180,7 @@ class NodeSupervisor:
 
     async def _resynchronise(self, connection: EslConnection) -> None:
         self._live.connected()
+        self._gateways.connected()
         await self._legs.begin(connection)
         await self._ask_status(connection)
         await self._guard.look_at_all(connection)
@@ -196,6 +200,7 @@ class NodeSupervisor:
 
     async def _note_event(self, event: Event) -> None:
         self._live.note(event)
+        self._gateways.note(event)
         if event.name == HEARTBEAT:
             self._hear()
         elif event.name == CHANNEL_BRIDGE and self._linked is not None:

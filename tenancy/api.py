@@ -117,7 +117,7 @@ async def create_client(
         raise Forbidden(f"The role {principal.role} may not make a client with the role {data.role}.", field="role")
     tenant_id = data.tenant_id if principal.tenant_id is None else principal.tenant_for(data.tenant_id)
     if tenant_id is not None:
-        await tenants.get(session, tenant_id)
+        await tenants.get_staying(session, tenant_id)
     client, secret = await tokens.create_client(session, name=data.name, role=data.role, tenant_id=tenant_id)
     return client_with_secret(client, secret)
 

@@ -31,6 +31,12 @@ class DomainTaken(Conflict):
     code = "sip_domain_taken"
 
 
+class TenantClosed(Conflict):
+    """The tenant has left: its data is being erased, or is."""
+
+    code = "tenant_closed"
+
+
 async def create_tenant(
     session: AsyncSession,
     *,
@@ -81,6 +87,22 @@ async def get(session: AsyncSession, tenant_id: str, *, for_update: bool = False
     tenant = (await session.execute(query)).scalar_one_or_none()
     if tenant is None:
         raise NotFound(f"There is no tenant {tenant_id}.", field="tenant_id")
+    return tenant
+
+
+async def get_staying(session: AsyncSession, tenant_id: str, *, for_update: bool = False) -> Tenant:
+    """A tenant that something new may be made for, held so until the end of the transaction: an erasure that begins
+    meanwhile waits, and finds what was made.
+
+    Raises `NotFound`, and `TenantClosed` for one that has left (clause C26).
+    """
+    query = select(Tenant).where(Tenant.tenant_id == tenant_id).execution_options(populate_existing=True)
+    tenant = (await session.execute(query.with_for_update(read=not for_update))).scalar_one_or_none()
+    if tenant is None:
+        raise NotFound(f"There is no tenant {tenant_id}.", field="tenant_id")
+    if tenant.standing == "closed":
+        words = f"The tenant {tenant_id} has left and its data is erased; nothing new is made for it"
+        raise TenantClosed(f"{words}. Create a new tenant.", field="tenant_id")
     return tenant
 
 

@@ -24,6 +24,7 @@ from infra.kit.database import Scope
 from infra.kit.sealing import Seal
 from switch.models import Node
 from tenancy import tokens
+from tests import papers
 from tests.api import Api
 from tests.jobs import failed_tasks, run_jobs
 from tests.journeys.desk import Desk, InvoiceSeen
@@ -168,6 +169,8 @@ class World:
         if ends is not None:
             lease["ends_on"] = ends
         contract = await self.operator.does("/v1/contracts", lease | {"terms": terms or {}})
+        if preset == "onsite":
+            await papers.hand_in_all(self.operator.send, tenant_id)
         shown = {"tenant_id": tenant_id, "number": f"+8621{60000000 + number}", "is_caller_number": True}
         await self.operator.does("/v1/phone-numbers", shown)
         admin = await self.desk("tenant_admin", tenant_id)

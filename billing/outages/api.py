@@ -10,12 +10,14 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from billing.api import read_month
 from billing.contracts import find_contract
-from billing.outages import arithmetic, faults, windows
+from billing.outages import arithmetic, faults, observed, windows
 from billing.outages.faults import Report
 from billing.outages.models import Fault, MaintenanceWindow
 from billing.outages.schemas import (
     FaultCorrection,
+    FaultCreditPreview,
     FaultDecision,
     FaultDetailView,
     FaultEnd,
@@ -27,10 +29,13 @@ from billing.outages.schemas import (
     WindowCancellation,
     WindowClosure,
     WindowMove,
+    fault_credit_preview,
     fault_detail_view,
     fault_view,
     window_view,
 )
+from billing.rules.months import Month
+from infra.kit import clock
 from infra.kit.database import Scope, enter_scope
 from infra.kit.http import DEFAULT_PAGE, After, Limit
 from infra.kit.pages import Page, fetch_page
@@ -49,7 +54,10 @@ DECIDES = "faults:decide"
 async def report_fault(
     data: JSONBody[NewFault], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
 ) -> FaultView:
-    """Report that seats or circuits could not be used; a tenant reports its own, and the operator decides the cause."""
+    """Report that seats or circuits could not be used; a tenant reports its own, and the operator decides the cause.
+
+    Where the cluster was seen with the same and it lasts, the answer is that fault: the report is kept as its evidence.
+    """
     tenant_id = principal.tenant_for(data.tenant_id)
     if data.cause is not None and DECIDES not in principal.permissions:
         raise Forbidden("The operator decides on the cause; report the fault without one.", field="cause")
@@ -65,7 +73,8 @@ async def report_fault(
         ended_at=data.ended_at,
         cause=data.cause,
     )
-    return fault_view(await faults.report(session, tenant_id=tenant_id, report=report))
+    known = await observed.second(session, tenant_id, report)
+    return fault_view(known or await faults.report(session, tenant_id=tenant_id, report=report))
 
 
 @get("/v1/faults", permission="faults:read", tags=FAULTS, operation_id="ListFaults")
@@ -91,6 +100,24 @@ async def get_fault(
 ) -> FaultDetailView:
     """One fault with the credit that follows from it so far, seat by seat and month by month."""
     return await _detail(session, await faults.find(session, fault_id, principal.tenant_id))
+
+
+@get(
+    "/v1/contracts/{contract_id:str}/fault-credits",
+    permission="faults:read",
+    tags=FAULTS,
+    operation_id="PreviewFaultCredits",
+)
+async def preview_fault_credits(
+    contract_id: FromPath[str],
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+    month: FromQuery[str | None] = None,
+) -> FaultCreditPreview:
+    """What the faults of a month (`2026-04`; by default the running one) come to before its invoice (C11, rule 9)."""
+    contract = await find_contract(session, contract_id, principal.tenant_id)
+    wanted = Month.of(clock.today()) if month is None else read_month(month)
+    return fault_credit_preview(await arithmetic.month_of(session, contract, wanted))
 
 
 @post(
@@ -211,7 +238,12 @@ async def announce_window(
 ) -> MaintenanceWindowView:
     """Announce planned maintenance: at least 72 hours ahead, within one local day, at most two windows a month."""
     window = await windows.announce(
-        session, begins_at=data.begins_at, ends_at=data.ends_at, note=data.note, cluster=data.cluster
+        session,
+        begins_at=data.begins_at,
+        ends_at=data.ends_at,
+        note=data.note,
+        cluster=data.cluster,
+        nodes=data.nodes,
     )
     return window_view(window)
 
@@ -282,13 +314,15 @@ async def close_window(
 
 
 async def _detail(session: AsyncSession, fault: Fault) -> FaultDetailView:
-    return fault_detail_view(fault, await arithmetic.account_of(session, fault))
+    account = await arithmetic.account_of(session, fault)
+    return fault_detail_view(fault, account, await observed.evidence_of(session, fault))
 
 
 ROUTES = [
     report_fault,
     list_faults,
     get_fault,
+    preview_fault_credits,
     confirm_fault,
     reclassify_fault,
     end_fault,

@@ -23,7 +23,14 @@ from billing.outages.errors import (
     FaultNotFound,
     FaultRefused,
 )
-from billing.outages.evidence import check_held, check_times, checked_numbers, checked_text, known_fault
+from billing.outages.evidence import (
+    TEXT_LIMIT_CHARACTERS,
+    check_held,
+    check_times,
+    checked_numbers,
+    checked_text,
+    known_fault,
+)
 from billing.outages.models import Fault
 from billing.rules.book import ITEMS
 from billing.rules.months import day_begins
@@ -153,6 +160,7 @@ async def correct(
     part = _fault(contract, fault.item, wanted, (began_at, ended_at), note=fault.note)
     await check_held(session, part)
     part.state, part.cause, part.split_from, part.window_id = fault.state, fault.cause, fault_id, fault.window_id
+    part.observation_id = fault.observation_id
     part.decided_by, part.decided_at, part.decision_reason = audit.actor.get(), clock.now(), reason
     fault.numbers = sorted(set(held) - set(wanted))
     await _changed(session, fault, "fault.split", numbers=wanted, into=part.fault_id, reason=reason)
@@ -189,6 +197,46 @@ async def record_overrun(
     fault.window_id = window_id
     _decide(fault, "confirmed", "operator", "rule 10")
     return await _added(session, fault, "fault.reported", window_id=window_id)
+
+
+async def record_observed(
+    session: AsyncSession,
+    contract: Contract,
+    item: str,
+    *,
+    observation_id: str,
+    cause: str | None,
+    began_at: datetime,
+    numbers: Sequence[int] | None,
+    note: str,
+) -> Fault | None:
+    """A lasting fault that the cluster itself was seen with (C11); None: recorded before, whatever became of it.
+
+    With a `cause` it is confirmed, without one somebody decides. The caller has locked the contract and seen that
+    something of the item is open.
+    """
+    query = select(Fault.fault_id).where(
+        Fault.tenant_id == contract.tenant_id,
+        Fault.contract_id == contract.contract_id,
+        Fault.item == item,
+        Fault.observation_id == observation_id,
+    )
+    if (await session.execute(query)).first() is not None:
+        return None
+    times = max(began_at, day_begins(contract.opens_on)), None
+    fault = _fault(contract, item, numbers, times, note=note[:TEXT_LIMIT_CHARACTERS])
+    fault.observation_id = observation_id
+    if cause is not None:
+        _decide(fault, "confirmed", cause, "observed by the cluster itself")
+    return await _added(session, fault, "fault.observed", observation_id=observation_id)
+
+
+async def end_observed(session: AsyncSession, fault: Fault, ended_at: datetime) -> Fault:
+    """What a fault was seen by is over; one that somebody ended or withdrew stays as it is. The contract is locked."""
+    if fault.ended_at is not None or fault.state == "withdrawn":
+        return fault
+    fault.ended_at = over = max(ended_at, fault.began_at)
+    return await _changed(session, fault, "fault.ended", ended_at=over.isoformat())
 
 
 async def find(session: AsyncSession, fault_id: str, tenant_id: str | None) -> Fault:
@@ -241,6 +289,7 @@ def _fault(
         decided_at=None,
         decision_reason=None,
         window_id=None,
+        observation_id=None,
         split_from=None,
         to_credit=True,
     )

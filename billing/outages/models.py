@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 
-from sqlalchemy import ARRAY, Index, Integer, text
+from sqlalchemy import ARRAY, Index, Integer, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from infra.kit.database import Base
@@ -25,6 +25,15 @@ class Fault(Base):
             "window_id",
             unique=True,
             postgresql_where=text("window_id IS NOT NULL AND split_from IS NULL"),
+        ),
+        Index(
+            "uq_fault_one_of_an_observation",
+            "tenant_id",
+            "contract_id",
+            "item",
+            "observation_id",
+            unique=True,
+            postgresql_where=text("observation_id IS NOT NULL AND split_from IS NULL"),
         ),
         Index("ix_fault_to_credit", "tenant_id", "contract_id", postgresql_where=text("to_credit")),
     )
@@ -54,11 +63,29 @@ class Fault(Base):
     decision_reason: Mapped[str | None]
     window_id: Mapped[str | None]
     """The maintenance window whose overrun it is (rule 10)."""
+    observation_id: Mapped[str | None]
+    """What the cluster was seen at fault with, where no person reported it."""
     split_from: Mapped[str | None]
     """The fault that its numbers were taken out of by a correction."""
     to_credit: Mapped[bool]
     """Whether a run has still to look at all of its months: set by every change, cleared by the run that has seen the
     whole of it."""
+
+
+class FaultEvidence(Base):
+    """Something that was seen and speaks for a fault; at most so many of one fault, and never changed."""
+
+    __tablename__ = "fault_evidence"
+    __table_args__ = (Index(None, "tenant_id", "fault_id"), Index(None, "tenant_id", "observation_id"))
+
+    tenant_id: Mapped[str] = mapped_column(primary_key=True)
+    evidence_id: Mapped[str] = mapped_column(primary_key=True)
+    fault_id: Mapped[str]
+    observation_id: Mapped[str | None]
+    seen_at: Mapped[datetime]
+    source: Mapped[str]
+    """Who saw it: `cluster`, or the API client that reported it."""
+    note: Mapped[str]
 
 
 class FaultCredit(Base):
@@ -107,6 +134,8 @@ class MaintenanceWindow(Base):
     announced_by: Mapped[str]
     note: Mapped[str]
     """What is to be done, for tenants to read."""
+    nodes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """The names of the nodes that are drained for it one after another; empty: people see to everything themselves."""
     state: Mapped[str]
     """`announced`, `moved` (announced anew for another time), `cancelled` or `done`."""
     ended_at: Mapped[datetime | None]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
 import msgspec
 
-from billing.outages.arithmetic import FaultAccount, SeatCredit
-from billing.outages.models import Fault, MaintenanceWindow
+from billing.outages.arithmetic import FaultAccount, MonthAccount, SeatCredit
+from billing.outages.models import Fault, FaultEvidence, MaintenanceWindow
 from billing.outages.windows import CLUSTER
 from infra.kit import money
 from infra.kit.http import Body, View
@@ -79,6 +80,7 @@ class FaultView(View):
     decided_at: datetime | None
     decision_reason: str | None
     window_id: str | None
+    observation_id: str | None
     split_from: str | None
 
 
@@ -104,25 +106,54 @@ class SeatCreditView(View):
     currency: str
 
 
+class EvidenceView(View):
+    """Something that was seen and speaks for a fault; `source` is `cluster`, or the API client that reported it."""
+
+    seen_at: datetime
+    source: str
+    note: str
+    observation_id: str | None
+
+
 class FaultDetailView(FaultView):
     """A fault with its arithmetic so far, worked out as the next invoice would; empty where it does not count.
 
     `lasted_seconds` is the whole fault as reported; it counts above `repair_hours` and when its cause is the operator.
     """
 
+    evidence: list[EvidenceView]
     counts: bool
     lasted_seconds: int
     repair_hours: str
     credits: list[SeatCreditView]
 
 
+class FaultCreditPreview(View):
+    """What the faults of a month have come to up to now, as the next invoice would credit it (C11, rule 9).
+
+    `credits` as in a fault; `credit` is the sum of what is still due, rounded as on an invoice: once for seats and once
+    for circuits. Faults that last are taken as lasting until now; invoices go by what is known when they are made.
+    """
+
+    contract_id: str
+    month: str
+    repair_hours: str
+    credits: list[SeatCreditView]
+    credit: str
+    currency: str
+
+
 class NewMaintenanceWindow(Body):
-    """A window to announce: within one local day, at least 72 hours ahead, at most two a month."""
+    """A window to announce: within one local day, at least 72 hours ahead, at most two a month.
+
+    `nodes` are the names of those that are drained and given back within it, one after another, in this order.
+    """
 
     begins_at: Moment
     ends_at: Moment
     note: str
     cluster: str = CLUSTER
+    nodes: tuple[str, ...] = ()
 
 
 class WindowMove(Body):
@@ -154,6 +185,7 @@ class MaintenanceWindowView(View):
     ends_at: datetime
     announced_at: datetime
     note: str
+    nodes: list[str]
     state: str
     ended_at: datetime | None
 
@@ -167,9 +199,13 @@ def fault_view(fault: Fault) -> FaultView:
     return msgspec.convert(_facts(fault), FaultView)
 
 
-def fault_detail_view(fault: Fault, account: FaultAccount) -> FaultDetailView:
-    """A fault with its arithmetic."""
-    more = {
+def fault_detail_view(fault: Fault, account: FaultAccount, evidence: Sequence[FaultEvidence]) -> FaultDetailView:
+    """A fault with its arithmetic and what speaks for it."""
+    more: dict[str, object] = {
+        "evidence": [
+            EvidenceView(seen_at=each.seen_at, source=each.source, note=each.note, observation_id=each.observation_id)
+            for each in evidence
+        ],
         "counts": account.counts,
         "lasted_seconds": int(account.lasted.total_seconds()),
         "repair_hours": str(account.repair_hours),
@@ -196,6 +232,18 @@ def _credit_view(credit: SeatCredit) -> SeatCreditView:
     )
 
 
+def fault_credit_preview(account: MonthAccount) -> FaultCreditPreview:
+    """A month's faults and what they come to."""
+    return FaultCreditPreview(
+        contract_id=account.contract_id,
+        month=str(account.month),
+        repair_hours=str(account.repair_hours),
+        credits=[_credit_view(each) for each in account.credits],
+        credit=money.amount_text(account.credit),
+        currency=money.CURRENCY,
+    )
+
+
 def window_view(window: MaintenanceWindow) -> MaintenanceWindowView:
     """A window as the API shows it."""
     return MaintenanceWindowView(
@@ -205,6 +253,7 @@ def window_view(window: MaintenanceWindow) -> MaintenanceWindowView:
         ends_at=window.ends_at,
         announced_at=window.announced_at,
         note=window.note,
+        nodes=list(window.nodes),
         state=window.state,
         ended_at=window.ended_at,
     )

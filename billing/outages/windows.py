@@ -6,6 +6,7 @@ closing it starts the job that records it tenant by tenant.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import Select, select
@@ -16,12 +17,13 @@ from billing.outages.errors import WindowNotFound, WindowNotOpen
 from billing.outages.evidence import TEXT_LIMIT_CHARACTERS
 from billing.outages.models import MaintenanceWindow
 from billing.rules.book import Span
-from billing.rules.errors import WindowRefused
+from billing.rules.errors import WindowRefused, shown
 from billing.rules.maintenance import check_announcement, month_of, overrun
 from infra.kit import audit, clock, jobs, reasons
 from infra.kit.database import PLATFORM
 from infra.kit.ids import new_id
 from infra.kit.problems import InvalidInput
+from switch.models import Node
 
 CLUSTER = "main"
 """The nodes of an installation are one cluster so far; a window says for which it is."""
@@ -29,14 +31,22 @@ CLUSTER = "main"
 STATES = ("announced", "moved", "cancelled", "done")
 PLANNED = frozenset({"announced", "moved"})
 RECORD_OVERRUN = "billing.record_overrun"
+TELL_OF_WINDOW = "billing.tell_of_window"
 
 
 async def announce(
-    session: AsyncSession, *, begins_at: datetime, ends_at: datetime, note: str, cluster: str = CLUSTER
+    session: AsyncSession,
+    *,
+    begins_at: datetime,
+    ends_at: datetime,
+    note: str,
+    cluster: str = CLUSTER,
+    nodes: Sequence[str] = (),
 ) -> MaintenanceWindow:
     """Announce a window to every tenant of a cluster. Moments carry an offset.
 
-    Raises `WindowRefused` naming what breaks rule 10: less than 72 hours ahead, past midnight, a third in its month.
+    `nodes` are drained for it one after another by the room above. Raises `WindowRefused` naming what breaks rule 10:
+    less than 72 hours ahead, past midnight, a third in its month; or a node that there is not.
     """
     if cluster != CLUSTER:
         raise WindowRefused("cluster", "there is no such cluster", CLUSTER)
@@ -45,6 +55,7 @@ async def announce(
         raise WindowRefused("note", f"it has {len(note.strip())} characters", expected)
     now = clock.now()
     span, place = await _checked(session, cluster, Span(begins_at, ends_at), now)
+    await _check_nodes(session, nodes)
     window = MaintenanceWindow(
         window_id=new_id("mwin"),
         cluster=cluster,
@@ -55,11 +66,14 @@ async def announce(
         announced_at=now,
         announced_by=audit.actor.get(),
         note=note.strip(),
+        nodes=list(nodes),
         state="announced",
         ended_at=None,
     )
     await _written(session, window)
-    await audit.record(session, PLATFORM, "maintenance_window.announced", window.window_id, **_times(span))
+    facts = _times(span) | ({"nodes": list(nodes)} if nodes else {})
+    await audit.record(session, PLATFORM, "maintenance_window.announced", window.window_id, **facts)
+    await jobs.defer(session, TELL_OF_WINDOW, lock=f"window:{window.window_id}", window_id=window.window_id)
     return window
 
 
@@ -68,8 +82,8 @@ async def move(
 ) -> MaintenanceWindow:
     """Announce a window anew for another time, with the same notice. Raises as `announce`, and `WindowNotOpen`."""
     reason = reasons.given(reason, limit_characters=TEXT_LIMIT_CHARACTERS)
-    now = clock.now()
     window = await _planned(session, window_id)
+    now = clock.now()  # not before the window is locked: it may begin while somebody waits for it
     _check_not_begun(window, now, "moved")
     before = _times(Span(window.begins_at, window.ends_at))
     span, place = await _checked(session, window.cluster, Span(begins_at, ends_at), now, moved=window)
@@ -79,6 +93,7 @@ async def move(
     await _written(session, window)
     facts = _times(span) | {f"{name}_before": value for name, value in before.items()}
     await audit.record(session, PLATFORM, "maintenance_window.moved", window_id, **facts, reason=reason)
+    await jobs.defer(session, TELL_OF_WINDOW, lock=f"window:{window_id}", window_id=window_id)
     return window
 
 
@@ -90,6 +105,7 @@ async def cancel(session: AsyncSession, *, window_id: str, reason: str) -> Maint
     window.state = "cancelled"
     await session.flush()
     await audit.record(session, PLATFORM, "maintenance_window.cancelled", window_id, reason=reason)
+    await jobs.defer(session, TELL_OF_WINDOW, lock=f"window:{window_id}", window_id=window_id)
     return window
 
 
@@ -136,6 +152,17 @@ def wanted(*, state: str | None) -> Select[MaintenanceWindow]:
     if state not in STATES:
         raise InvalidInput(f"`state` is one of {', '.join(STATES)}.", field="state")
     return query.where(MaintenanceWindow.state == state)
+
+
+async def _check_nodes(session: AsyncSession, nodes: Sequence[str]) -> None:
+    """Refuse nodes that the cluster does not have, and one that is named twice."""
+    known = select(Node.name).where(Node.name.in_(list(nodes)), Node.state != "left")
+    there = set((await session.execute(known)).scalars()) if nodes else set[str]()
+    for index, name in enumerate(nodes):
+        if name not in there:
+            raise WindowRefused(f"nodes[{index}]", f"there is no node {shown(name)}", "names of nodes of the cluster")
+        if name in nodes[:index]:
+            raise WindowRefused(f"nodes[{index}]", f"{name} is there twice", "each node once")
 
 
 async def _planned(session: AsyncSession, window_id: str) -> MaintenanceWindow:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from billing import promises
 from billing.reminders import contacts, listing
 from billing.reminders.contacts import ContactWanted
-from billing.reminders.models import PaymentPromise, Reminder
+from billing.reminders.models import PaymentPromise
 from billing.reminders.schemas import (
     ContactList,
     ContactListView,
@@ -28,14 +28,15 @@ from billing.reminders.schemas import (
     reminder_details,
     reminder_view,
 )
-from billing.reminders.topics import KINDS
+from billing.reminders.topics import LISTED_KINDS
 from infra.kit.http import DEFAULT_PAGE, After, Limit
+from infra.kit.outbox.models import OutboxMail
 from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
 from tenancy import tenants
 
 CONTACTS, REMINDERS, PROMISES = ["Billing contacts"], ["Reminders"], ["Promises to pay"]
-ReminderKind = Annotated[str | None, QueryParameter(name="kind", description=f"One of {', '.join(KINDS)}")]
+ReminderKind = Annotated[str | None, QueryParameter(name="kind", description=f"One of {', '.join(LISTED_KINDS)}")]
 ReminderState = Annotated[str | None, QueryParameter(name="state", description=f"One of {', '.join(listing.STATES)}")]
 
 
@@ -91,7 +92,7 @@ async def list_reminders(
         kind=reminder_kind,
         state=reminder_state,
     )
-    rows, following = await fetch_page(session, query, keys=(Reminder.reminder_id,), limit=limit, after=after)
+    rows, following = await fetch_page(session, query, keys=(OutboxMail.mail_id,), limit=limit, after=after)
     return Page(items=[reminder_view(row) for row in rows], next=following)
 
 

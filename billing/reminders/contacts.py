@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing.reminders.errors import ContactRefused
 from billing.reminders.models import BillingContact
-from billing.reminders.topics import LANGUAGES, TOPICS
+from billing.reminders.topics import DEFAULT_LANGUAGE, TOPICS, wants
 from billing.rules.errors import shown
 from infra.kit import audit, clock
+from infra.kit.languages import LANGUAGES
 from infra.kit.mail_address import is_address
 from tenancy import tenants
 
@@ -28,13 +29,21 @@ class ContactWanted:
     topics: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads a tenant's mail of some kind; an empty address is kept to show that there was nobody."""
+
+    address: str
+    language: str
+
+
 async def replace(session: AsyncSession, tenant_id: str, wanted: Sequence[ContactWanted]) -> list[BillingContact]:
     """Make these the tenant's billing contacts in place of all former ones; none is allowed, and visible to finance.
 
     Raises `ContactRefused` naming the contact and value at fault (`contacts[2].address`), `NotFound` for an unknown
     tenant.
     """
-    await tenants.get(session, tenant_id)
+    await tenants.get_staying(session, tenant_id)
     check(wanted)
     before = {contact.address: contact for contact in await of_tenant(session, tenant_id)}
     gone = before.keys() - {each.address for each in wanted}
@@ -58,6 +67,15 @@ async def of_tenant(session: AsyncSession, tenant_id: str) -> list[BillingContac
     """The tenant's billing contacts by address."""
     query = select(BillingContact).where(BillingContact.tenant_id == tenant_id).order_by(BillingContact.address)
     return list((await session.execute(query)).scalars())
+
+
+async def readers_of(session: AsyncSession, tenant_id: str, kind: str) -> Sequence[Reader]:
+    """The contacts that want this kind; of a tenant that has no contact at all, the address that it signed with."""
+    listed = await of_tenant(session, tenant_id)
+    if not listed:
+        tenant = await tenants.get(session, tenant_id)
+        return [Reader(tenant.contact_email or "", DEFAULT_LANGUAGE)]
+    return [Reader(each.address, each.language) for each in listed if wants(each.topics, kind)]
 
 
 def check(wanted: Sequence[ContactWanted]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from billing.reminders import outbox, planning
+import billing.reminders.writing
+from billing.reminders import planning
 from infra.kit import clock, jobs, logs
 from infra.kit.database import Scope
+from infra.kit.outbox import sending
 from infra.kit.problems import Unavailable
 
 log = logs.get(__name__)
+WRITERS = billing.reminders.writing
+"""Imported for its registrations: the kinds of mail."""
 
 
 class RemindersFailed(Exception):
@@ -29,7 +33,7 @@ async def send_reminders(runtime: jobs.Runtime) -> None:
         except Exception:  # the other tenants are not to wait for this one
             log.exception("reminders.not_planned", tenant_id=tenant_id)
             failed.append(tenant_id)
-    run = await outbox.send_waiting(runtime)
+    run = await sending.send_waiting(runtime)
     if failed or run.failed:
         raise RemindersFailed(f"Not all reminders could be made ({', '.join(failed + run.failed)}); see the log.")
 
@@ -38,7 +42,7 @@ async def send_reminders(runtime: jobs.Runtime) -> None:
 async def remind_tenant(runtime: jobs.Runtime, *, tenant_id: str) -> None:
     """The same for one tenant whose standing has just changed."""
     await _plan(runtime, tenant_id)
-    run = await outbox.send_waiting(runtime)
+    run = await sending.send_waiting(runtime)
     if run.failed:
         raise RemindersFailed(f"Not all reminders could be made ({', '.join(run.failed)}); see the log.")
 

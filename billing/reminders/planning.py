@@ -12,7 +12,6 @@ from datetime import date, datetime, timedelta
 from itertools import groupby
 
 from sqlalchemy import and_, exists, or_, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import dunning
@@ -20,11 +19,11 @@ from billing.agreements.models import ContractReminder
 from billing.contracts import terms_of
 from billing.models import Contract, Invoice, Suspension
 from billing.reminders import contacts
-from billing.reminders.models import Reminder
-from billing.reminders.topics import DEFAULT_LANGUAGE, LASTING_DAYS, copy_for_operator, wants
+from billing.reminders.topics import DEFAULT_LANGUAGE, KINDS, LASTING_DAYS, copy_for_operator, wants
 from billing.rules.dunning import DunningStep, first_suspended_day, step_for
 from infra.kit import clock
-from infra.kit.ids import new_id
+from infra.kit.outbox import posting
+from infra.kit.outbox.models import OutboxMail
 from tenancy import tenants
 from tenancy.models import Tenant
 
@@ -69,9 +68,11 @@ async def owed_today(session: AsyncSession, today: date, tenant_id: str | None =
         *await _about_standing(session, since, tenant_id),
         *await _about_ends(session, since, tenant_id),
     ]
-    query = select(Reminder.subject_id, Reminder.kind, Reminder.day).where(Reminder.created_at >= since)
+    query = select(OutboxMail.subject_id, OutboxMail.kind, OutboxMail.day).where(
+        OutboxMail.kind.in_(KINDS), OutboxMail.created_at >= since
+    )
     if tenant_id is not None:
-        query = query.where(Reminder.tenant_id == tenant_id)
+        query = query.where(OutboxMail.tenant_id == tenant_id)
     known = {tuple(row) for row in await session.execute(query)}
     fresh = [each for each in owed if (each.subject_id, each.kind, each.day) not in known]
     return sorted(fresh, key=lambda each: (each.tenant_id, each.subject_id))
@@ -167,23 +168,14 @@ async def _about_ends(session: AsyncSession, since: datetime, tenant_id: str | N
 
 
 async def _store(session: AsyncSession, owed: Owed, kind: str, recipient: str, language: str) -> int:
-    statement = (
-        insert(Reminder)
-        .values(
-            tenant_id=owed.tenant_id,
-            reminder_id=new_id("rem"),
-            kind=kind,
-            day=owed.day,
-            subject_id=owed.subject_id,
-            recipient=recipient,
-            language=language,
-            state="waiting" if recipient else "no_contact",
-            attempts=0,
-            next_attempt_at=clock.now(),
-            unknown_outcomes=0,
-            created_at=clock.now(),
-        )
-        .on_conflict_do_nothing()
-        .returning(Reminder.reminder_id)
+    mail_id = await posting.put(
+        session,
+        tenant_id=owed.tenant_id,
+        kind=kind,
+        subject_id=owed.subject_id,
+        recipient=recipient,
+        language=language,
+        day=owed.day,
+        at_once=False,
     )
-    return 0 if (await session.execute(statement)).scalar() is None else 1
+    return 0 if mail_id is None else 1

@@ -9,15 +9,16 @@ from typing import Any
 import msgspec
 
 from billing import promises
-from billing.reminders.models import BillingContact, PaymentPromise, Reminder
+from billing.reminders.models import BillingContact, PaymentPromise
 from billing.reminders.topics import DEFAULT_LANGUAGE, DUNNING_KINDS, TOPICS
 from infra.kit import clock
 from infra.kit.http import Body, View
+from infra.kit.outbox.models import OutboxMail
 
 
 class NewContact(Body):
     """An address for billing mail: its language (`zh`, `en`) and topics (`invoices`, `reminders`, `standing`,
-    `contracts`)."""
+    `contracts`, `maintenance`)."""
 
     address: str
     language: str = DEFAULT_LANGUAGE
@@ -117,12 +118,12 @@ def contact_list_view(tenant_id: str, contacts: Sequence[BillingContact]) -> Con
     )
 
 
-def reminder_view(reminder: Reminder) -> ReminderView:
+def reminder_view(reminder: OutboxMail) -> ReminderView:
     """A mail as lists show it."""
     return ReminderView(**_members(reminder))
 
 
-def reminder_details(reminder: Reminder) -> ReminderDetails:
+def reminder_details(reminder: OutboxMail) -> ReminderDetails:
     """A mail with its text."""
     return ReminderDetails(**_members(reminder), text=reminder.content)
 
@@ -142,9 +143,9 @@ def promise_view(promise: PaymentPromise) -> PromiseView:
     )
 
 
-def _members(reminder: Reminder) -> dict[str, Any]:
+def _members(reminder: OutboxMail) -> dict[str, Any]:
     return {
-        "reminder_id": reminder.reminder_id,
+        "reminder_id": reminder.mail_id,
         "tenant_id": reminder.tenant_id,
         "kind": reminder.kind,
         "day": reminder.day,

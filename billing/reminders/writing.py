@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,51 +15,24 @@ from billing.errors import InvoiceNotFound
 from billing.invoice_documents import document_for
 from billing.invoice_pdf import InvoiceDocument, render_invoice
 from billing.models import Contract, Invoice, Suspension
-from billing.reminders.models import Reminder
 from billing.reminders.planning import step_of, suspending_day
-from billing.reminders.rendering import ContractFacts, Facts, InvoiceFacts, Rendered, render
-from billing.reminders.topics import DUNNING_KINDS, lasts_days
+from billing.reminders.rendering import ContractFacts, Facts, InvoiceFacts, render
+from billing.reminders.topics import DUNNING_KINDS, KINDS, lasts_days
 from billing.rules.contract_periods import renewal_deadline
 from billing.schemas import payment_reference
 from infra.kit import clock
-from infra.kit.mail import Attachment, Message
-from infra.kit.settings import OperatorDetails
+from infra.kit.mail import Attachment
+from infra.kit.outbox import kinds
+from infra.kit.outbox.kinds import Desk, Draft
+from infra.kit.outbox.models import OutboxMail
 from tenancy import tenants
 
 PDF_MEDIA_TYPE = "application/pdf"
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A mail's words, and the invoice to print and attach."""
-
-    reminder_id: str
-    recipient: str
-    language: str
-    words: Rendered
-    sender_name: str
-    document: InvoiceDocument | None
-
-    async def message(self) -> Message:
-        """The message to send; prints the invoice, in a thread."""
-        attachments: tuple[Attachment, ...] = ()
-        if self.document is not None:
-            content = await asyncio.to_thread(render_invoice, self.document)
-            attachments = (Attachment(f"invoice-{self.document.number}.pdf", PDF_MEDIA_TYPE, content),)
-        return Message(
-            key=self.reminder_id,
-            sender_name=self.sender_name,
-            recipient=self.recipient,
-            subject=self.words.subject,
-            text=self.words.text,
-            html=self.words.html,
-            language={"zh": "zh-CN"}.get(self.language, self.language),
-            attachments=attachments,
-        )
-
-
-async def draft(session: AsyncSession, reminder: Reminder, operator: OperatorDetails) -> Draft | None:
+async def draft(desk: Desk) -> Draft | None:
     """The mail as the facts are now; None where it has become pointless: paid, voided, promised, past its day."""
+    session, reminder, operator = desk.session, desk.mail, desk.settings.operator
     today = clock.today()
     first_day = clock.local_date(reminder.created_at) if lasts_days(reminder.kind) else reminder.day
     if today > first_day + timedelta(days=lasts_days(reminder.kind)):
@@ -79,17 +52,21 @@ async def draft(session: AsyncSession, reminder: Reminder, operator: OperatorDet
         facts = await _about_standing(session, reminder, today)
     if facts is None:
         return None
-    return Draft(
-        reminder.reminder_id,
-        reminder.recipient,
-        reminder.language,
-        render(reminder.kind, reminder.language, facts, operator),
-        operator.name,
-        document,
-    )
+    words = render(reminder.kind, reminder.language, facts, operator)
+    return Draft(words, operator.name, None if document is None else partial(_printed, document))
 
 
-async def _invoice(session: AsyncSession, reminder: Reminder) -> tuple[Invoice, Contract] | None:
+for _kind in KINDS:
+    kinds.kind(_kind)(draft)
+
+
+async def _printed(document: InvoiceDocument) -> tuple[Attachment, ...]:
+    """The invoice as an attachment; printed in a thread."""
+    content = await asyncio.to_thread(render_invoice, document)
+    return (Attachment(f"invoice-{document.number}.pdf", PDF_MEDIA_TYPE, content),)
+
+
+async def _invoice(session: AsyncSession, reminder: OutboxMail) -> tuple[Invoice, Contract] | None:
     try:
         invoice = await invoices.get(session, reminder.tenant_id, reminder.subject_id)
     except InvoiceNotFound:
@@ -98,7 +75,7 @@ async def _invoice(session: AsyncSession, reminder: Reminder) -> tuple[Invoice, 
 
 
 async def _about_invoice(
-    session: AsyncSession, reminder: Reminder, invoice: Invoice, contract: Contract, today: date
+    session: AsyncSession, reminder: OutboxMail, invoice: Invoice, contract: Contract, today: date
 ) -> Facts | None:
     if invoice.voided_at is not None:
         return None
@@ -118,7 +95,7 @@ async def _about_invoice(
     )
 
 
-async def _about_standing(session: AsyncSession, reminder: Reminder, today: date) -> Facts | None:
+async def _about_standing(session: AsyncSession, reminder: OutboxMail, today: date) -> Facts | None:
     query = select(Suspension).where(
         Suspension.tenant_id == reminder.tenant_id, Suspension.suspension_id == reminder.subject_id
     )
@@ -140,7 +117,7 @@ async def _about_standing(session: AsyncSession, reminder: Reminder, today: date
     )
 
 
-async def _about_end(session: AsyncSession, reminder: Reminder, today: date) -> Facts | None:
+async def _about_end(session: AsyncSession, reminder: OutboxMail, today: date) -> Facts | None:
     contract = await contracts.get_contract(session, reminder.tenant_id, reminder.subject_id)
     query = select(ContractReminder).where(
         ContractReminder.tenant_id == reminder.tenant_id,

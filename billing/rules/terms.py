@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Literal
 
-from billing.rules.errors import TermRefused
+from billing.rules.errors import TermRefused, shown
 from billing.rules.reading import Reader
 
 Preset = Literal["hosted", "onsite"]
@@ -22,6 +22,7 @@ PER_SEAT = "per_seat"
 MONEY_PLACES = 2
 FRACTION_PLACES = 6
 HOUR_PLACES = 4
+RATE_PLACES = 4
 MAXIMUM_VOLUME_BANDS = 100
 MAXIMUM_DAYS = 3660
 
@@ -64,8 +65,14 @@ class Terms:
     days_to_pay_after_release: int = 5
     reminder_days_before_due: int = 3
     maintenance_windows_per_month: int = 2
+    data_rate_per_gb: Decimal = Decimal("0.0000")
+    """CNY with tax for 1,000,000,000 bytes of data traffic (C3); nobody pays for data who has not agreed to a rate."""
     tax_rates: Mapping[str, Decimal] = field(default_factory=_usual_tax_rates)
     volume: tuple[VolumeBand, ...] = ()
+    papers_required: bool = False
+    """Whether nothing opens before the tenant's papers are complete (C19)."""
+    equipment_on_register: bool = False
+    """Whether equipment is handed out with seats, and charged when it is lost or damaged (C22)."""
 
     def to_plain(self) -> dict[str, object]:
         """Every term as JSON values: decimals are strings."""
@@ -78,13 +85,21 @@ class Terms:
             **{name: getattr(self, name) for name in _WHOLE_TERMS},
             **{name: str(getattr(self, name)) for name in _DECIMAL_TERMS},
             "tax_rates": {kind: str(rate) for kind, rate in self.tax_rates.items()},
+            **{name: getattr(self, name) for name in _FLAG_TERMS},
             "volume": [{"from": band.from_seats, "rent": str(band.rent)} for band in self.volume],
         }
 
 
 PRESETS: Mapping[str, Terms] = {
     "hosted": Terms(preset="hosted", deposit=PER_SEAT, proration="daily", grace_days=15),
-    "onsite": Terms(preset="onsite", deposit=Decimal("0.00"), proration="full_month", grace_days=5),
+    "onsite": Terms(
+        preset="onsite",
+        deposit=Decimal("0.00"),
+        proration="full_month",
+        grace_days=5,
+        papers_required=True,
+        equipment_on_register=True,
+    ),
 }
 
 _WHOLE_TERMS: Mapping[str, tuple[int, int]] = {
@@ -103,7 +118,9 @@ _DECIMAL_TERMS: Mapping[str, tuple[int, Decimal]] = {
     "return_charge": (FRACTION_PLACES, Decimal(1)),
     "repair_hours": (HOUR_PLACES, Decimal(24 * MAXIMUM_DAYS)),
     "fault_waiver_days": (HOUR_PLACES, Decimal(31)),
+    "data_rate_per_gb": (RATE_PLACES, Decimal(1_000_000)),
 }
+_FLAG_TERMS = ("papers_required", "equipment_on_register")
 
 OVERRIDABLE = (
     "rent_per_seat",
@@ -117,8 +134,10 @@ OVERRIDABLE = (
     "change_notice_days",
     "repair_hours",
     "fault_waiver_days",
+    "data_rate_per_gb",
     "tax_rates",
     "volume",
+    *_FLAG_TERMS,
 )
 """What a contract may set for itself; the other terms come with the preset."""
 
@@ -157,7 +176,8 @@ def stored_terms(plain: object, *, place: str = "terms") -> Terms:
 def _overridden(terms: Terms, given: Mapping[str, object], place: str) -> Terms:
     changes: dict[str, object] = {}
     for name, value in given.items():
-        changes[name] = _term(terms, name, value, f"{place}.{name}")
+        here = f"{place}.{name}"
+        changes[name] = _flag(value, here) if name in _FLAG_TERMS else _term(terms, name, value, here)
     return replace(terms, **changes)  # pyright: ignore[reportArgumentType]
 
 
@@ -178,6 +198,12 @@ def _term(terms: Terms, name: str, value: object, place: str) -> object:
         case _:
             per_seat = name == "deposit" and value == PER_SEAT
             return PER_SEAT if per_seat else _READER.decimal(value, place, places=MONEY_PLACES)
+
+
+def _flag(value: object, place: str) -> bool:
+    if not isinstance(value, bool):
+        raise _READER.refuse(place, f"{shown(value)} is neither", "true or false")
+    return value
 
 
 def _tax_rates(value: object, place: str) -> dict[str, Decimal]:

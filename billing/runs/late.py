@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, func, select
 
 from billing import ledger
 from billing.corrections.models import ReRating
+from billing.data_traffic.models import DataUsage
 from billing.models import Charge, Contract, Holding, Invoice, OneOffCharge
 from billing.outages import history
 from billing.outages.models import Fault
@@ -24,6 +25,21 @@ def calls(month: Month) -> ColumnElement[bool]:
             Charge.contract_id == Contract.contract_id,
             Charge.billing_month > Contract.billed_through,
             Charge.billing_month < month.first,
+        )
+        .exists()
+    )
+
+
+def data(month: Month) -> ColumnElement[bool]:
+    """Whether a contract has data traffic that goes on an invoice of up to this month and is on none yet."""
+    return (
+        select(DataUsage.record_id)
+        .where(
+            DataUsage.tenant_id == Contract.tenant_id,
+            DataUsage.contract_id == Contract.contract_id,
+            DataUsage.billing_month > Contract.billed_through,
+            DataUsage.billing_month < month.first,
+            DataUsage.amount > 0,
         )
         .exists()
     )

@@ -20,6 +20,7 @@ from billing.models import Charge
 from billing.rules.errors import BillingRefused
 from billing.rules.reading import Reader
 from billing.rules.spending import SpendState, spend_state
+from billing.spending import notices
 from billing.spending.models import SpendAlert, SpendCap
 from infra.kit import audit, clock, logs, money
 from infra.kit.ids import new_id
@@ -152,7 +153,7 @@ async def consider(session: AsyncSession, tenant_id: str, running: Decimal) -> S
 
 
 async def _tell_once(session: AsyncSession, alert: dict[str, Any]) -> None:
-    """Keep an alert, and say so in the audit trail, unless there was one of its kind on its day."""
+    """Keep an alert, and say so by mail and in the audit trail, unless there was one of its kind on its day."""
     statement = insert(SpendAlert).values(alert_id=new_id("alert"), raised_at=clock.now(), **alert)
     told = await session.execute(statement.on_conflict_do_nothing().returning(SpendAlert.kind))
     if told.scalar_one_or_none() is None:
@@ -161,4 +162,5 @@ async def _tell_once(session: AsyncSession, alert: dict[str, Any]) -> None:
     spent = money.amount_text(alert["charged"] + alert["running"])
     cap = money.amount_text(alert["daily_cap"])
     day = alert["day"].isoformat()
+    await notices.put(session, tenant_id, kind, alert["day"], spent=spent, daily_cap=cap)
     await audit.record(session, tenant_id, f"spending.{kind}", tenant_id, day=day, daily_cap=cap, spent=spent)

@@ -1,13 +1,14 @@
 """Files of banks as rows of cells: CSV in UTF-8 or GBK, or the one sheet of an XLSX workbook.
 
-A workbook is somebody else's file: its unpacked size, rows and columns are limited, and it may declare no document
-type (ECMA-376 part 2 forbids it, and entities could grow without end).
+A workbook is somebody else's file: its unpacked size, tags, rows and columns are limited, and it may declare no
+document type (ECMA-376 part 2 forbids it, and entities could grow without end).
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,12 +27,23 @@ Cell = str | int | float | Decimal | bool | datetime | date | time | timedelta |
 
 CONTENT_LIMIT_BYTES = 5_000_000
 UNPACKED_LIMIT_BYTES = 60_000_000
+TABLE_TAGS_LIMIT = 4_000_000
+BOOK_TAGS_LIMIT = 200_000
+"""Tags of the sheets with their texts, and of everything else in a workbook. They count, not the bytes: one of four
+bytes takes hundreds in memory, in a list of styles a thousand."""
+
+ROW_CELLS_LIMIT = 16_384
+"""What a row of a workbook holds; the reader takes a row whole."""
+
 ROWS_LIMIT = 20_000
 COLUMNS_LIMIT = 200
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _OLD_OFFICE_MAGIC = b"\xd0\xcf\x11\xe0"
 _DOCUMENT_TYPE = b"<!DOCTYPE"
+_TABLE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<\?[^>]*>\s*)?<(?:[\w.-]+:)?(?:worksheet|sst)[\s>]")
+_ROW = re.compile(rb"<(?:[\w.-]+:)?row[\s/>]")
+_CELL = re.compile(rb"<(?:[\w.-]+:)?c[\s/>]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,16 @@ def _check_package(content: bytes) -> None:
         if unpacked_bytes > UNPACKED_LIMIT_BYTES:
             expected = f"at most {UNPACKED_LIMIT_BYTES}"
             raise StatementRefused("the file", f"it unpacks to {unpacked_bytes} bytes", expected)
+        tags = {True: 0, False: 0}
         for part in package.infolist():
-            if part.filename.endswith((".xml", ".rels")) and _DOCUMENT_TYPE in package.read(part):
-                raise StatementRefused("the file", f"{shown(part.filename)} declares a document type", "plain XML")
+            if not part.filename.endswith((".xml", ".rels")):
+                continue
+            text = package.read(part)
+            if _DOCUMENT_TYPE in text or b"\0" in text:  # NUL: UTF-16, in which a document type would look otherwise
+                problem = f"{shown(part.filename)} declares a document type, or is not UTF-8"
+                raise StatementRefused("the file", problem, "plain XML")
+            tags[_TABLE.match(text) is not None] += text.count(b"<")
+            if tags[True] > TABLE_TAGS_LIMIT or tags[False] > BOOK_TAGS_LIMIT:
+                raise StatementRefused("the file", "it has too many cells or styles", "a table without empty cells")
+            if any(sum(1 for _ in _CELL.finditer(row)) > ROW_CELLS_LIMIT for row in _ROW.split(text)):
+                raise StatementRefused("the file", "a row has too many cells", f"at most {ROW_CELLS_LIMIT} cells a row")

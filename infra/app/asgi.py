@@ -16,12 +16,13 @@ from infra.app.routes import ROUTES
 from infra.kit import jobs
 from infra.kit.database import Database
 from infra.kit.http import EXCEPTION_HANDLERS, provide_principal, provide_session, require_permission
+from infra.kit.objects import Objects
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
 from infra.kit.unit_of_work import AsgiApp, UnitOfWork
 from switch.live.feed import LiveFeed
 from switch.node_api import NodeDesk, NodeRoutes
-from tenancy import tokens
+from tenancy.callers import Callers
 
 
 @dataclass
@@ -33,11 +34,19 @@ class Parts:
     seal: Seal
     stripe_gateway: StripeGateway
     live_feed: LiveFeed
+    objects: Objects
 
     @classmethod
     def over(cls, settings: Settings, database: Database) -> Parts:
         """The parts over one database; they close with it."""
-        parts = cls(settings, database, Seal(settings.secret_key), StripeGateway(settings), LiveFeed(database))
+        parts = cls(
+            settings,
+            database,
+            Seal(settings.secret_key),
+            StripeGateway(settings),
+            LiveFeed(database),
+            Objects(settings),
+        )
         database.on_close(parts.stripe_gateway.close)
         database.on_close(parts.live_feed.close)
         return parts
@@ -57,6 +66,9 @@ def routed(parts: Parts) -> Litestar:
 
     async def provide_live_feed() -> LiveFeed:
         return parts.live_feed
+
+    async def provide_objects() -> Objects:
+        return parts.objects
 
     async def provide_database() -> Database:
         return parts.database
@@ -82,6 +94,7 @@ def routed(parts: Parts) -> Litestar:
             "settings": Provide(provide_settings),
             "seal": Provide(provide_seal),
             "live_feed": Provide(provide_live_feed),
+            "objects": Provide(provide_objects),
             "stripe_gateway": Provide(provide_stripe_gateway),
         },
         guards=[require_permission],
@@ -99,7 +112,7 @@ def around(application: Litestar, parts: Parts) -> AsgiApp:
     wrapped: Any = UnitOfWork(
         application,
         database=parts.database,
-        authenticate=tokens.authenticate,
+        authenticate=Callers(parts.settings).authenticate,
         seal=parts.seal,
         body_limit_bytes=parts.settings.body_limit_bytes,
     )

@@ -16,6 +16,7 @@ from infra.kit.settings import SettingRefused
 
 USAGE_ERROR = 2
 MAX_PROCESSES = 256
+LAST_PORT = 65_535
 MAX_PAUSE_SECONDS = 86_400
 Command = Callable[[argparse.Namespace], int]
 
@@ -74,6 +75,26 @@ def client_create(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def person_invite(arguments: argparse.Namespace) -> int:
+    """Invite somebody to sign in: how the first person gets in. Prints the link that goes by mail."""
+    from infra.app import administration
+    from infra.app.installation import open_installation
+
+    say(
+        asyncio.run(
+            administration.invite_person(
+                open_installation(),
+                address=arguments.address,
+                name=arguments.name,
+                role=arguments.role,
+                tenant_id=arguments.tenant,
+                language=arguments.language,
+            )
+        )
+    )
+    return 0
+
+
 def switchd(_: argparse.Namespace) -> int:
     """Supervise the cluster's nodes."""
     from infra.app import commands_switch
@@ -117,6 +138,41 @@ def node_doctor(arguments: argparse.Namespace) -> int:
     return 1 if health.verdict == "error" else 0
 
 
+def edge_config(arguments: argparse.Namespace) -> int:
+    """Write the complete Kamailio configuration directory of a SIP edge."""
+    from infra.app import commands_edge
+    from infra.app.installation import open_installation
+
+    options = commands_edge.EdgeOptions(
+        listen_on=arguments.listen,
+        advertised=arguments.advertise,
+        tls_certificate=arguments.tls_certificate,
+        tls_key=arguments.tls_key,
+        requests_per_second=arguments.requests_per_second,
+    )
+    changed = asyncio.run(commands_edge.edge_config(open_installation(), arguments.name, arguments.out, options))
+    say(f"{len(changed)} files changed. Start it with: kamailio -f {arguments.out.absolute()}/kamailio.cfg")
+    return 0
+
+
+def edge_follow(arguments: argparse.Namespace) -> int:
+    """Keep a SIP edge's map of tenants and nodes true until it is told to end."""
+    from infra.app import commands_edge
+    from infra.app.installation import open_installation
+
+    asyncio.run(commands_edge.edge_follow(open_installation(), arguments.directory, every_seconds=arguments.every))
+    return 0
+
+
+def srv_records(arguments: argparse.Namespace) -> int:
+    """Print the DNS records by which phones find their nodes, as a zone fragment."""
+    from infra.app import commands_edge
+    from infra.app.installation import open_installation
+
+    say(asyncio.run(commands_edge.srv_records(open_installation(), arguments.tenant)).rstrip())
+    return 0
+
+
 def cdr_import(arguments: argparse.Namespace) -> int:
     """Store the call records that a node could not deliver, from its spool directory."""
     from infra.app import commands_switch
@@ -136,6 +192,25 @@ def cdr_ship(arguments: argparse.Namespace) -> int:
     done = asyncio.run(commands_switch.cdr_ship(arguments.directory, every_seconds=arguments.every))
     say(f"{done.shipped} shipped, {done.left} left, {done.too_large} too large (renamed).")
     return 1 if done.left else 0
+
+
+def gateway(arguments: argparse.Namespace) -> int:
+    """On a VPN gateway: let in the seats that may call, count what they carry."""
+    from infra.app import commands_gateway
+
+    asyncio.run(
+        commands_gateway.gateway(
+            api_url=arguments.api,
+            name=arguments.name,
+            secret_file=arguments.secret_file,
+            ca_file=arguments.ca_file,
+            state_directory=arguments.state,
+            interface=arguments.interface,
+            listen_port=arguments.listen_port,
+            report_every_seconds=arguments.report_every,
+        )
+    )
+    return 0
 
 
 def simulate(arguments: argparse.Namespace) -> int:
@@ -201,6 +276,47 @@ def _seconds(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    """A port; argparse shows what is wrong with it."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= LAST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to {LAST_PORT}")
+    return int(text)
+
+
+def _add_gateway_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--api", required=True, metavar="URL", help="where the API is reached")
+    command.add_argument("--name", required=True, help="as the gateway was made in the API")
+    command.add_argument("--secret-file", type=Path, required=True, metavar="FILE", help="holds its secret")
+    command.add_argument("--ca-file", type=Path, default=None, help="who vouches for an https API")
+    command.add_argument("--state", type=Path, required=True, metavar="DIR", help="its key and counters; back it up")
+    command.add_argument("--interface", default="wg-seats")
+    command.add_argument("--listen-port", type=_port, default=51_820, metavar="PORT", help="UDP")
+    command.add_argument("--report-every", type=_seconds, default=30, metavar="SECONDS")
+
+
+def _add_invitation_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("address", metavar="MAIL")
+    command.add_argument("--name", required=True)
+    command.add_argument("--role", required=True)
+    command.add_argument("--tenant", default=None, help="tenant id, for the tenant roles")
+    command.add_argument("--language", default="zh", help="zh or en")
+
+
+def _add_edge_commands(add: Callable[[str, Command], argparse.ArgumentParser]) -> None:
+    edge = add("edge-config", edge_config)
+    edge.add_argument("name", metavar="NAME")
+    edge.add_argument("--out", type=Path, required=True, metavar="DIR")
+    edge.add_argument("--listen", default=None, metavar="ADDRESS", help="what it binds; default: the edge's host")
+    edge.add_argument("--advertise", default=None, metavar="HOST", help="what others call it, where that differs")
+    edge.add_argument("--tls-certificate", type=Path, default=None, help="on the edge: chain, PEM")
+    edge.add_argument("--tls-key", type=Path, default=None, help="on the edge: its key; default: in the same file")
+    edge.add_argument("--requests-per-second", type=int, default=200, help="that one address may send")
+    following = add("edge-follow", edge_follow)
+    following.add_argument("directory", type=Path, metavar="DIR", help="what edge-config wrote")
+    following.add_argument("--every", type=_seconds, default=2, metavar="SECONDS")
+    add("srv-records", srv_records).add_argument("--tenant", default=None, help="tenant id; default: all")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Every sub-command with its arguments."""
     parser = argparse.ArgumentParser(prog="seatline", description="Rents out call-centre seats on FreeSWITCH.")
@@ -219,6 +335,7 @@ def build_parser() -> argparse.ArgumentParser:
     creating.add_argument("--name", required=True)
     creating.add_argument("--role", required=True)
     creating.add_argument("--tenant", default=None, help="tenant id, for the tenant roles")
+    _add_invitation_arguments(add("person-invite", person_invite))
     add("switchd", switchd)
     configuring = add("node-config", node_config)
     configuring.add_argument("name", metavar="NAME")
@@ -234,6 +351,7 @@ def build_parser() -> argparse.ArgumentParser:
     configuring.add_argument("--sip-tls-key", type=Path, default=None, help="its key, PEM; default: in the same file")
     examining = add("node", node_doctor).add_subparsers(dest="node_command", required=True, metavar="COMMAND")
     examining.add_parser("doctor", help="examine a node; exit code 1: errors").add_argument("name", metavar="NAME")
+    _add_edge_commands(add)
     add("cdr-import", cdr_import).add_argument("directory", type=Path, metavar="DIR")
     records = commands.add_parser("cdr", help="Call records on a node's disk.")
     of_records = records.add_subparsers(dest="cdr_command", required=True, metavar="COMMAND")
@@ -244,6 +362,7 @@ def build_parser() -> argparse.ArgumentParser:
     shipping.add_argument("directory", type=Path, metavar="CONF", help="the node's configuration directory")
     shipping.add_argument("--every", type=_seconds, default=None, metavar="SECONDS", help="again and again")
     shipping.set_defaults(function=cdr_ship)
+    _add_gateway_arguments(add("gateway", gateway))
     add("simulate", simulate).add_argument("directory", type=Path, metavar="DIR")
     add("stripe-stand-in", stripe_stand_in).add_argument("--port", type=int, default=8390)
     for name, function in (("demo", demo), ("up", up), ("down", down)):

@@ -58,8 +58,10 @@ async def node_config(
     database = installation.database()
     try:
         async with database.transaction(Scope.platform()) as session:
+            node = await nodes.get_by_name(session, name)
+            node.sip_tls_port = sip_tls.port if sip_tls else None  # what phones are told from now on
             settings = nodes.configuration(
-                await nodes.get_by_name(session, name),
+                node,
                 await gateways.settings_for_nodes(session, installation.seal),
                 installation.seal,
                 api_url=api_url or installation.settings.public_url,

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from sqlalchemy.exc import OperationalError
 
 from infra.app import schema
-from infra.kit import clock, logs
+from infra.kit import audit, clock, logs
 from infra.kit.database import Database, blocking_engine
 from infra.kit.embedded_postgres import EmbeddedPostgres
 from infra.kit.problems import Unavailable
 from infra.kit.sealing import Seal
 from infra.kit.settings import SettingRefused, Settings, load
+from tenancy.webhooks import publishing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ def open_installation() -> Installation:
     """
     settings = load()
     logs.configure(settings.log_level)
+    audit.watch(publishing.tell_of_entry)  # whichever process writes the trail
     if settings.clock_file is not None:
         try:
             clock.share(settings.clock_file)

@@ -21,7 +21,8 @@ DESCRIPTION = """Call-centre seats rented by the month: tenants, contracts, seat
 
 Money is a decimal string with a `currency` beside it; times are RFC 3339; refusals are `application/problem+json`
 (RFC 9457) with a stable `code` and the offending `field`; lists are pages (`limit`, `after` → `items`, `next`);
-every POST honours `Idempotency-Key`. Get a token at `POST /oauth/token` with client credentials."""
+every POST under /v1 honours `Idempotency-Key`. API clients get a token at `POST /oauth/token` with client credentials;
+people sign in at `POST /sign-in`, and send the `csrf_token` of its answer with every change (`X-CSRF-Token`)."""
 
 
 class _Page(SwaggerRenderPlugin):
@@ -56,11 +57,17 @@ def openapi_config() -> OpenAPIConfig:
         components=[
             Components(
                 security_schemes={
-                    "token": SecurityScheme(type="http", scheme="bearer", description="From /oauth/token")
+                    "token": SecurityScheme(type="http", scheme="bearer", description="From /oauth/token"),
+                    "session": SecurityScheme(
+                        type="apiKey",
+                        name="seatline_session",
+                        security_scheme_in="cookie",
+                        description="From /sign-in (`__Host-seatline_session` by https); changes need X-CSRF-Token too",
+                    ),
                 }
             )
         ],
-        security=[{"token": []}],
+        security=[{"token": []}, {"session": []}],
     )
 
 

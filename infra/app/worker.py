@@ -20,6 +20,7 @@ from infra.kit import clock, jobs, logs, partitions
 from infra.kit.database import Database, Scope, blocking_engine
 from infra.kit.models import IdempotencyRecord
 from tenancy.models import AccessToken
+from tenancy.webhooks import sender
 
 log = logs.get(__name__)
 GRACEFUL_STOP_SECONDS = 20
@@ -113,6 +114,7 @@ async def _work(installation: Installation, database: Database) -> None:
         log.info("worker.started", rescued=rescued)
         ticking = asyncio.create_task(schedule.run_schedule(database, stop))
         rescuing = asyncio.create_task(keep_rescuing(app, stop))
+        sending = asyncio.create_task(sender.run_sender(database, installation.settings, stop))
         try:
             await app.run_worker_async(
                 concurrency=installation.settings.worker_concurrency,
@@ -123,4 +125,4 @@ async def _work(installation: Installation, database: Database) -> None:
         finally:
             stop.set()
             with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(ticking, rescuing)
+                await asyncio.gather(ticking, rescuing, sending)

@@ -27,6 +27,8 @@ from infra.kit.problems import Unavailable
 
 PLATFORM_ROLE = "seatline_platform"
 TENANT_ROLE = "seatline_tenant"
+ERASURE_ROLE = "seatline_erasure"
+"""Of the job that erases one tenant's personal data at its end (clause C26)."""
 PLATFORM = "platform"
 """Stands for the tenant in records that belong to no tenant (an operator's audit entries)."""
 
@@ -102,6 +104,11 @@ async def enter_scope(session: AsyncSession, scope: Scope) -> None:
     """Take the role of `scope` until the transaction ends."""
     role = PLATFORM_ROLE if scope.tenant_id is None else TENANT_ROLE
     await session.execute(_ENTER, {"role": role, "tenant_id": scope.tenant_id or ""})
+
+
+async def enter_erasure(session: AsyncSession, tenant_id: str) -> None:
+    """Take the role that may erase this one tenant's rows, until the transaction ends."""
+    await session.execute(_ENTER, {"role": ERASURE_ROLE, "tenant_id": tenant_id})
 
 
 class Database:

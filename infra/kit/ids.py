@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 
 from infra.kit import clock
 
@@ -27,6 +28,20 @@ def new_id(prefix: str) -> str:
         f"{prefix}_{_encode(milliseconds, _TIME_CHARACTERS)}"
         f"{_encode(secrets.randbits(5 * _RANDOM_CHARACTERS), _RANDOM_CHARACTERS)}"
     )
+
+
+def made_at(identifier: str) -> datetime | None:
+    """The millisecond at which an identifier was made, UTC; None for what is none."""
+    head, _, body = identifier.partition("_")
+    if not is_id(head, identifier):
+        return None
+    milliseconds = 0
+    for character in body[:_TIME_CHARACTERS]:
+        milliseconds = milliseconds * 32 + _ALPHABET.index(character)
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError):
+        return None
 
 
 def is_id(prefix: str, text: str) -> bool:

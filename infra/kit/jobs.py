@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import logs
 from infra.kit.database import Database
+from infra.kit.objects import Objects
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
 
@@ -29,12 +30,13 @@ STALLED_AFTER_SECONDS = 60
 
 
 class Runtime:
-    """What a task may reach: the database, the settings and the seal of this process."""
+    """What a task may reach: the database, the settings, the seal and the object storage of this process."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self.database = database
         self.settings = settings
         self.seal = Seal(settings.secret_key)
+        self.objects = Objects(settings)
 
 
 class _Current:

@@ -12,11 +12,13 @@ import structlog
 
 _SECRET_KEY = re.compile(r"password|secret|token|authorization|a1_hash|private_key|cookie", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(?P<head>[a-z+]+://[^:/@\s]*):[^@\s]*@")
+_LINK_SECRET = re.compile(r"(?P<head>/hand-outs/(?:softphone|desk-phone)/|^/+(?:papers|exports)/)[^/?#\s\"']+")
+"""Addresses whose path is a secret: whoever has one may open what it leads to."""
 REDACTED = "[redacted]"
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace values under telling names, and passwords inside URLs, at any depth."""
+    """Replace values under telling names, and passwords and secret paths inside addresses, at any depth."""
     for key, value in event.items():
         event[key] = REDACTED if _SECRET_KEY.search(key) else _clean(value)
     return event
@@ -24,7 +26,7 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        return _URL_PASSWORD.sub(rf"\g<head>:{REDACTED}@", value)
+        return _LINK_SECRET.sub(rf"\g<head>{REDACTED}", _URL_PASSWORD.sub(rf"\g<head>:{REDACTED}@", value))
     if isinstance(value, dict):
         return {key: REDACTED if _SECRET_KEY.search(str(key)) else _clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

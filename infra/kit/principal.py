@@ -13,13 +13,43 @@ from infra.kit.problems import InvalidInput, NotFound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Presented:
+    """What a request shows of its caller, before anybody has looked at it."""
+
+    authorization: str | None = None
+    """`Bearer …`: an API client."""
+    cookie: str | None = None
+    """The whole `Cookie` header: perhaps a person's session."""
+    csrf_token: str | None = None
+    """`X-CSRF-Token`, which goes with every change that a cookie signs."""
+    origin: str | None = None
+    """`Origin`: the page that a browser's request comes from."""
+    is_safe: bool = True
+    """Whether the method only reads (GET, HEAD, OPTIONS)."""
+    visit_id: str | None = None
+    """`Seatline-Visit`: an operator acts within a tenant."""
+    is_activity: bool = True
+    """Whether somebody asks now; a stream that runs by itself keeps no session from ending by idleness."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """An authenticated caller; `tenant_id` is None for operators and finance."""
 
     client_id: str
+    """The API client, or the person."""
     tenant_id: str | None
     role: str
     permissions: frozenset[str]
+    session_id: str | None = None
+    """The session of a person; None for an API client."""
+    visit_id: str | None = None
+    """An operator's visit to `tenant_id`."""
+
+    @property
+    def actor(self) -> str:
+        """Who the audit trail says it was."""
+        return self.client_id if self.visit_id is None else f"{self.client_id} ({self.visit_id})"
 
     @property
     def scope(self) -> Scope:

@@ -6,6 +6,7 @@ refused here, once for all routes, naming the place.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -19,6 +20,11 @@ NESTING_LIMIT_LEVELS = 100
 
 _OTHER_KINDS = ("multipart/", "text/csv", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")
 """Bodies that are no JSON: their handlers read them."""
+
+_FILES = ("application/pdf", "image/", "application/octet-stream")
+"""Bodies that are no JSON unless they look like it."""
+
+_LIKE_JSON = re.compile(rb'\s*[\[{"]')
 
 
 class UnreadableText(MalformedRequest):
@@ -42,7 +48,8 @@ def check_json(body: bytes, content_type: str | None) -> None:
 
     A body that is no JSON at all passes: whoever reads it says what is wrong with it.
     """
-    if (content_type or "").strip().lower().startswith(_OTHER_KINDS):
+    kind = (content_type or "").strip().lower()
+    if kind.startswith(_OTHER_KINDS) or (kind.startswith(_FILES) and _LIKE_JSON.match(body) is None):
         return
     try:
         body.decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from infra.kit.database import PLATFORM_ROLE, TENANT_ROLE
+from infra.kit.database import ERASURE_ROLE, PLATFORM_ROLE, TENANT_ROLE
 
 _CREATE_ROLE = """
 DO $$ BEGIN
@@ -45,3 +45,31 @@ def grant_global_table(connection: Connection, table: str, *, tenant_may: str | 
     connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO {PLATFORM_ROLE}"))
     if tenant_may is not None:
         connection.execute(text(f"GRANT {tenant_may} ON {table} TO {TENANT_ROLE}"))
+
+
+_NOT_YET_ERASABLE = """
+SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
+WHERE c.relrowsecurity AND NOT c.relispartition AND c.relnamespace = 'public'::regnamespace
+  AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'of_the_erased_tenant')
+ORDER BY c.relname
+"""
+
+
+def allow_erasure(connection: Connection) -> None:
+    """Let the role that erases at a tenant's end (clause C26) reach every table with a tenant, for that tenant alone.
+
+    Nobody else may delete from most of them, and this role reaches nothing without a tenant set. A migration that
+    makes a table with a tenant calls this again at its end.
+    """
+    connection.execute(text(_CREATE_ROLE.format(role=ERASURE_ROLE)))
+    connection.execute(text(f"GRANT {ERASURE_ROLE} TO CURRENT_USER"))
+    connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {ERASURE_ROLE}"))
+    for table in connection.execute(text(_NOT_YET_ERASABLE)).scalars().all():
+        connection.execute(
+            text(
+                f"CREATE POLICY of_the_erased_tenant ON {table} TO {ERASURE_ROLE} "
+                "USING (tenant_id = current_setting('seatline.tenant_id', true)) "
+                "WITH CHECK (tenant_id = current_setting('seatline.tenant_id', true))"
+            )
+        )
+        connection.execute(text(f"GRANT SELECT, UPDATE, DELETE ON {table} TO {ERASURE_ROLE}"))

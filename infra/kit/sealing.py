@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
 
 from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 SECRET_BYTES = 32
 
@@ -24,6 +27,12 @@ def digest(secret: str) -> str:
 def matches(secret: str, stored_digest: str) -> bool:
     """Whether a presented secret has this digest, compared in constant time."""
     return hmac.compare_digest(digest(secret), stored_digest)
+
+
+def derived_key(secret_key: str, purpose: str) -> bytes:
+    """A key of 256 bits for one purpose, from the installation's own (HKDF, SHA-256); one says nothing of others."""
+    material = base64.urlsafe_b64decode(secret_key)
+    return HKDF(SHA256(), length=32, salt=None, info=f"seatline {purpose}".encode()).derive(material)
 
 
 class Seal:

@@ -21,6 +21,10 @@ Environment = Literal["development", "production"]
 MonthlyRelease = Literal["finance", "automatic"]
 
 
+DEFAULT_NUMBER_QUARANTINE_DAYS = 90
+DEFAULT_RETENTION_DAYS = 90
+DEFAULT_DEPARTURE_NOTICE_DAYS = 14
+
 _MAIL_SCHEMES: dict[str, tuple[Literal["none", "starttls", "tls"], int]] = {
     "smtps": ("tls", 465),
     "smtp+starttls": ("starttls", 587),
@@ -82,6 +86,8 @@ class Settings:
     worker_concurrency: int
     log_level: str
     operator: OperatorDetails
+    trusted_proxies: int = 0
+    """How many proxies of ours stand before the API: so many entries of `X-Forwarded-For`, from the right, are ours."""
     stripe_secret_key: str | None = field(default=None, repr=False)
     """None: invoices are not paid online (C25)."""
     stripe_webhook_secret: str | None = field(default=None, repr=False)
@@ -93,6 +99,16 @@ class Settings:
     """None: mail waits in the outbox."""
     finance_mail: str | None = None
     """Where the operator's finance is told of suspensions and restorations."""
+    object_storage_url: str | None = None
+    """`s3://bucket/prefix`; None keeps files in a folder of `data_directory`. Keys and region are the `AWS_*` ones."""
+    object_storage_endpoint: str | None = None
+    """Another S3 than Amazon's, such as `https://minio.example.com`."""
+    number_quarantine_days: int = DEFAULT_NUMBER_QUARANTINE_DAYS
+    """How long a number that a tenant gave back is given to no other; 0: not at all."""
+    retention_days: int = DEFAULT_RETENTION_DAYS
+    """After the end of a tenant's last contract: so long its data is kept at least (C26)."""
+    departure_notice_days: int = DEFAULT_DEPARTURE_NOTICE_DAYS
+    """From the announcement of an erasure to its first day at least."""
     monthly_release: MonthlyRelease = "automatic"
     """Whether finance releases each month's invoices (rule 3) or the 1st does."""
 
@@ -199,6 +215,18 @@ def _monthly_release(environ: Mapping[str, str], environment: Environment) -> Mo
     return text
 
 
+def _object_storage(environ: Mapping[str, str], environment: Environment) -> dict[str, str | None]:
+    """Where files are kept: a bucket of S3 (at an endpoint of its own), or nothing of it for the folder."""
+    url = _url(environ, "SEATLINE_OBJECT_STORAGE_URL", ("s3",))
+    schemes = ("https",) if environment == "production" else ("https", "http")
+    endpoint = _url(environ, "SEATLINE_OBJECT_STORAGE_ENDPOINT", schemes)
+    if url is not None and not urlsplit(url).netloc:
+        raise SettingRefused("SEATLINE_OBJECT_STORAGE_URL: names no bucket; it has the form s3://bucket/prefix.")
+    if url is None and endpoint is not None:
+        raise SettingRefused("SEATLINE_OBJECT_STORAGE_URL: is required too where there is an endpoint.")
+    return {"object_storage_url": url, "object_storage_endpoint": endpoint}
+
+
 def _mail_server(environ: Mapping[str, str]) -> MailServer | None:
     """`smtps://user:password@host` (TLS), `smtp+starttls://…`, or `smtp://host` without TLS."""
     name = "SEATLINE_SMTP_URL"
@@ -265,7 +293,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         ),
         idempotency_retention_hours=_count(environ, "SEATLINE_IDEMPOTENCY_RETENTION_HOURS", 24, low=1, high=720),
         node_heartbeat_timeout_seconds=_number(
-            environ, "SEATLINE_NODE_HEARTBEAT_TIMEOUT_SECONDS", 60, low=0.5, high=3600
+            environ, "SEATLINE_NODE_HEARTBEAT_TIMEOUT_SECONDS", 10, low=0.5, high=3600
         ),
         switch_command_timeout_seconds=_number(
             environ, "SEATLINE_SWITCH_COMMAND_TIMEOUT_SECONDS", 5, low=0.1, high=120
@@ -279,8 +307,17 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             bank_name=environ.get("SEATLINE_OPERATOR_BANK_NAME", "示例银行上海分行"),
             bank_account=environ.get("SEATLINE_OPERATOR_BANK_ACCOUNT", "0000 0000 0000 0000"),
         ),
+        number_quarantine_days=_count(
+            environ, "SEATLINE_NUMBER_QUARANTINE_DAYS", DEFAULT_NUMBER_QUARANTINE_DAYS, low=0, high=3_650
+        ),
+        retention_days=_count(environ, "SEATLINE_RETENTION_DAYS", DEFAULT_RETENTION_DAYS, low=1, high=700),
+        departure_notice_days=_count(
+            environ, "SEATLINE_DEPARTURE_NOTICE_DAYS", DEFAULT_DEPARTURE_NOTICE_DAYS, low=1, high=365
+        ),
         mail_server=_mail_server(environ),
         finance_mail=_address(environ, "SEATLINE_FINANCE_MAIL"),
         monthly_release=_monthly_release(environ, environment),
+        **_object_storage(environ, environment),
+        trusted_proxies=_count(environ, "SEATLINE_TRUSTED_PROXIES", 0, low=0, high=5),
         **_stripe(environ, environment),
     )

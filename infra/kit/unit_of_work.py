@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit import audit, clock, logs, readable
 from infra.kit.database import Database, Scope, enter_scope, is_unstorable
 from infra.kit.models import IdempotencyRecord
-from infra.kit.principal import Principal
+from infra.kit.principal import Presented, Principal
 from infra.kit.problems import (
     PROBLEM_MEDIA_TYPE,
     Conflict,
@@ -39,7 +39,7 @@ from infra.kit.sealing import Seal
 log = logs.get(__name__)
 SCOPE_KEY = "seatline"
 TRANSACTIONAL_PREFIX = "/v1/"
-OWN_TRANSACTION_PREFIXES = ("/oauth/", "/v1/stripe/webhooks")
+OWN_TRANSACTION_PREFIXES = ("/oauth/", "/sign-in", "/sign-out", "/v1/stripe/webhooks", "/papers/", "/hand-outs/")
 """Requests that sign in by themselves, with transactions of their own; here they are only limited in time."""
 
 STREAMED_PATHS = frozenset({"/v1/live/events"})
@@ -54,8 +54,9 @@ AsgiScope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-Authenticate = Callable[[AsyncSession, str | None], Awaitable[Principal]]
-"""Finds the caller of an `Authorization` header, or raises `Unauthenticated`."""
+Authenticate = Callable[[AsyncSession, Presented], Awaitable[Principal]]
+"""Finds the caller by what a request shows, or raises `Unauthenticated`."""
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class IdempotencyKeyReused(Conflict):
@@ -121,6 +122,29 @@ def header(scope: AsgiScope, name: bytes) -> str | None:
     return None
 
 
+def _cookies(scope: AsgiScope) -> str | None:
+    """All of the `Cookie` header; over HTTP/2 browsers send it in pieces (RFC 9113, section 8.2.3)."""
+    pieces = [bytes(value).decode("latin-1") for key, value in scope["headers"] if key.lower() == b"cookie"]
+    return "; ".join(pieces) or None
+
+
+def _as_routed(path: str) -> str:
+    """The path as the framework reads it: `//v1//tenants/` is /v1/tenants."""
+    return "/" + "/".join(part for part in path.split("/") if part)
+
+
+def presented(scope: AsgiScope) -> Presented:
+    """What a request shows of its caller."""
+    return Presented(
+        authorization=header(scope, b"authorization"),
+        cookie=_cookies(scope),
+        csrf_token=header(scope, b"x-csrf-token"),
+        origin=header(scope, b"origin"),
+        is_safe=scope["method"] in SAFE_METHODS,
+        visit_id=header(scope, b"seatline-visit"),
+    )
+
+
 async def read_body(scope: AsgiScope, receive: Receive, limit_bytes: int) -> bytes:
     """The whole body; raises `TooLarge` as soon as it is known to be, `MalformedRequest` when it ends early,
     `BodyTooSlow` when it has not arrived after `BODY_TIMEOUT_SECONDS`.
@@ -183,8 +207,7 @@ class UnitOfWork:
         self._left_behind: set[asyncio.Task[Answer]] = set()
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        # The framework reads //v1/tenants as /v1/tenants.
-        path = f"/{scope['path'].lstrip('/')}" if scope["type"] == "http" else ""
+        path = _as_routed(scope["path"]) if scope["type"] == "http" else ""
         if not path.startswith((TRANSACTIONAL_PREFIX, *OWN_TRANSACTION_PREFIXES)):
             await self._app(scope, receive, send)
             return
@@ -213,7 +236,7 @@ class UnitOfWork:
                 asyncio.timeout(self._answer_timeout_seconds),
                 self._database.transaction(Scope.platform()) as session,
             ):
-                principal = await self._authenticate(session, header(scope, b"authorization"))
+                principal = await self._authenticate(session, presented(scope))
         except Refusal as refusal:
             await problem_answer(refusal, scope["path"]).send(send)
             return
@@ -263,7 +286,7 @@ class UnitOfWork:
     async def _within_transaction(self, scope: AsgiScope, receive: Receive) -> Answer:
         body = await read_body(scope, receive, self._body_limit_bytes)
         async with self._database.transaction(Scope.platform()) as session:
-            principal = await self._authenticate(session, header(scope, b"authorization"))
+            principal = await self._authenticate(session, presented(scope))
             readable.check_address(scope["path"], scope["query_string"].decode("latin-1"))
             readable.check_json(body, header(scope, b"content-type"))
             record = await self._claim_key(session, scope, principal, body)
@@ -271,7 +294,7 @@ class UnitOfWork:
                 return self._stored(record)
             await enter_scope(session, principal.scope)
             scope[SCOPE_KEY] = Unit(session, principal)
-            actor = audit.actor.set(principal.client_id)
+            actor = audit.actor.set(principal.actor)
             try:
                 answer = await self._answer(scope, _replay(body, receive))
             finally:
@@ -317,7 +340,8 @@ class UnitOfWork:
             return None
         if not 1 <= len(key) <= KEY_LIMIT_CHARACTERS:
             raise InvalidInput(f"Idempotency-Key has 1 to {KEY_LIMIT_CHARACTERS} characters.", field="Idempotency-Key")
-        target = f"{scope['method']} {scope['path']}?{scope['query_string'].decode('latin-1')}\n".encode()
+        visit = f" {principal.visit_id}" if principal.visit_id is not None else ""
+        target = f"{scope['method']} {scope['path']}?{scope['query_string'].decode('latin-1')}{visit}\n".encode()
         request_digest = hashlib.sha256(target + body).hexdigest()
         await session.execute(text("SET LOCAL lock_timeout = '30s'"))
         await session.execute(

@@ -20,6 +20,7 @@ class Step(StrEnum):
     WAIT = "wait"
     AWAIT_PAYMENT = "await_payment"
     SCHEDULE = "schedule"
+    HOLD_BACK = "hold_back"
     OPEN = "open"
     CLOSE = "close"
     LAPSE = "lapse"
@@ -31,13 +32,21 @@ def last_day_to_pay(effective_on: date) -> date:
 
 
 def next_step(
-    kind: OrderKind, state: OrderState, *, effective_on: date, today: date, is_paid: bool, contract_ended: bool
+    kind: OrderKind,
+    state: OrderState,
+    *,
+    effective_on: date,
+    today: date,
+    is_paid: bool,
+    contract_ended: bool,
+    has_papers: bool = True,
 ) -> Step:
     """The step for an order that is pending.
 
     A return closes when its last day has ended. An addition or opening opens when it is paid and its day has come,
     and lapses when the month of its day, or the contract, has ended unpaid. What was paid for a day before the
-    contract's end opens even when we are late; the end closes it in the same run.
+    contract's end opens even when we are late; the end closes it in the same run. Where papers are required (C19) and
+    not there, what is paid and due is held back until they are, or lapses with the contract.
     """
     if state not in PENDING:
         return Step.WAIT
@@ -48,13 +57,14 @@ def next_step(
             return Step.LAPSE
         return Step.AWAIT_PAYMENT if state == "scheduled" else Step.WAIT
     if today >= effective_on:
-        return Step.OPEN
+        without_papers = Step.LAPSE if contract_ended else Step.HOLD_BACK
+        return Step.OPEN if has_papers else without_papers
     return Step.SCHEDULE if state == "awaiting_payment" else Step.WAIT
 
 
-def opens_on(effective_on: date, paid_on: date | None, today: date) -> date:
-    """The day from which an order counts as held: E, or the day of the payment where that is later.
+def opens_on(effective_on: date, paid_on: date | None, today: date, ready_since: date | None = None) -> date:
+    """The day from which an order counts as held: E, or the day of the payment or of the last paper where later.
 
     Not the day on which a worker got to it: being late ourselves must not change what is owed.
     """
-    return min(today, max(effective_on, paid_on or effective_on))
+    return min(today, max(effective_on, paid_on or effective_on, ready_since or effective_on))

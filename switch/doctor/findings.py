@@ -253,7 +253,7 @@ def _gateways(examination: Examination) -> Iterator[Finding]:
             else "`sofia profile external rescan` on the node, then its log",
         )
         if reading.admits_gateways.get(gateway.name) is False:
-            advice = "write its configuration again (seatline node-config), then `reloadacl` on the node"
+            advice = "switchd tells it within seconds: is it running? then `reloadacl` on the node, and its log"
             found = f"calls from {', '.join(gateway.networks)} are turned away"
             yield Finding(f"gateway {gateway.name} in", Verdict.ERROR, found, "its addresses may call in", advice)
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from switch.admission import SIP_ANSWERS, Limit, SeatView
+from switch.admission import SIP_ANSWERS, Encryption, Limit, Reason, SeatView
 from switch.documents.channel import harmless, leg_variables, only_harmless
 from switch.documents.markup import document, element
+from switch.gateway_choice import FAILOVER_CAUSES, GatewayAttempt
 from switch.routing import (
     Direction,
     EmergencyRoute,
@@ -28,6 +29,14 @@ from switch.routing import (
 
 SEAT_RING_SECONDS = 60
 GATEWAY_RING_SECONDS = 120
+
+PROGRESS_SECONDS = 15
+"""How long a gateway may give no sign (ringing, early media) where there is another one to try. A gateway that is dead
+without our knowing it would otherwise take the 32 seconds after which SIP itself gives up.
+"""
+
+CAPACITY_REALM = "gateways"
+"""Under which mod_hash counts the calls of each gateway; no tenant's id reads so."""
 
 LEG_CALLER = "caller"
 LEG_SEAT = "seat"
@@ -47,12 +56,19 @@ LIMIT_BACKEND = "hash"
 """mod_hash counts in the node's memory, where a call's end and a node's death take the count along."""
 
 
-def dialplan(context: str, route: Route, *, is_sent_on: bool = False) -> str:
+UNCOUNTED = 1_000_000
+"""A limit that nothing reaches: only the count matters."""
+
+
+def dialplan(context: str, route: Route, *, is_sent_on: bool = False, occupied: str | None = None) -> str:
     """The document for a call in `context` (which must be the one that was asked for). Raises `NotHarmless`.
 
-    `is_sent_on`: the channel has carried a call before, whose record it keeps.
+    `is_sent_on`: the channel has carried a call before, whose record it keeps. `occupied`: the gateway of limited
+    capacity that the channel itself runs over.
     """
     name, actions = _carry_out(route, is_sent_on=is_sent_on)
+    if occupied is not None and not isinstance(route, EmergencyRoute | RefusedRoute):
+        actions = (_still_over(occupied), *actions)
     if is_sent_on or not isinstance(route, RefusedRoute):
         actions = (FORGET_LAST_ANSWER, *actions)
     condition = element(
@@ -91,18 +107,66 @@ def _to_seat(route: SeatRoute, *, is_sent_on: bool) -> Actions:
 
 
 def _to_gateway(route: GatewayRoute, *, is_sent_on: bool) -> Actions:
-    call = _call(route.party, Direction.OUTBOUND, route.number) | {"seatline_gateway": route.gateway}
+    """To each gateway in turn while the one before could not carry the call (`FAILOVER_CAUSES`).
+
+    Every attempt is a leg of its own, with its gateway in its record; only the one that was answered bills. Of a call
+    that no gateway had room for the record says so.
+    """
+    call = _call(route.party, Direction.OUTBOUND, route.number)
     seat_id = _seat_id(route.party)
     towards_carrier = call | _leg(LEG_GATEWAY, seat_id) | _transfers_stay_with(route.party) | _NO_REDIRECTION
     if route.may_relay:
         towards_carrier[MAY_RELAY] = "true"
-    return (
+    actions = [
         *_set({} if is_sent_on else call | _leg(LEG_CALLER, seat_id)),
         *_keep_to(route.party),
         *_counted(route.party, route.limits),
         *_bridging(GATEWAY_RING_SECONDS, route.caller_number),
-        ("bridge", leg_variables(towards_carrier) + _gateway(route.gateway, route.number)),
-    )
+    ]
+    if len(route.attempts) > 1:
+        actions.append(("set", f"continue_on_fail={','.join(FAILOVER_CAUSES)}"))
+    for place, attempt in enumerate(route.attempts, 1):
+        is_last = place == len(route.attempts)
+        if is_last and len(route.attempts) > 1:
+            actions.append(("set", "continue_on_fail=false"))
+        if not is_sent_on:
+            actions.append(("set", f"seatline_gateway={harmless('gateway', attempt.gateway)}"))
+        variables = towards_carrier | {"seatline_gateway": attempt.gateway} | _patience(is_last=is_last)
+        dial_string = leg_variables(variables) + _gateway(attempt.gateway, route.number)
+        actions.append(_within_capacity(attempt, dial_string))
+    if any(attempt.capacity_calls is not None for attempt in route.attempts):
+        actions.extend(_no_room())
+    return tuple(actions)
+
+
+def _patience(*, is_last: bool) -> dict[str, str]:
+    """The last gateway may take its time: there is nobody else to ask."""
+    return {} if is_last else {"leg_progress_timeout": str(PROGRESS_SECONDS)}
+
+
+def _within_capacity(attempt: GatewayAttempt, dial_string: str) -> tuple[str, str]:
+    """`limit_execute` (mod_dptools) passes over a gateway that is full; it counts until the attempt has failed or the
+    channel ends.
+    """
+    if attempt.capacity_calls is None:
+        return ("bridge", dial_string)
+    counted = f"{LIMIT_BACKEND} {CAPACITY_REALM} {harmless('gateway', attempt.gateway)} {attempt.capacity_calls}"
+    return ("limit_execute", f"{counted} bridge {dial_string}")
+
+
+def _still_over(gateway: str) -> tuple[str, str]:
+    """The outside party of a call out stays on its gateway where the seat sends it on, while the seat's leg, which was
+    counted for it, ends. So from here on the party's own leg counts; nothing can refuse it."""
+    cause = SIP_ANSWERS[Reason.GATEWAYS_FULL].cause
+    return ("limit", f"{LIMIT_BACKEND} {CAPACITY_REALM} {harmless('gateway', gateway)} {UNCOUNTED} !{cause}")
+
+
+def _no_room() -> Iterable[tuple[str, str]]:
+    """Reached only where the last gateway was passed over: a call that failed there has ended."""
+    answer = SIP_ANSWERS[Reason.GATEWAYS_FULL]
+    yield "set", f"seatline_refusal={Reason.GATEWAYS_FULL.value}"
+    yield "respond", f"{answer.status} {answer.phrase}"
+    yield "hangup", answer.cause
 
 
 def _inbound(route: InboundRoute) -> Actions:
@@ -122,14 +186,17 @@ def _emergency(route: EmergencyRoute, *, is_sent_on: bool) -> Actions:
     """
     call = _call(route.party, Direction.EMERGENCY, route.number.digits)
     seat_id = _seat_id(route.party)
+    # Whoever is sent on to help comes from outside, perhaps; that is no relaying.
+    towards_help = call | _leg(LEG_GATEWAY, seat_id) | _NO_REDIRECTION | {MAY_RELAY: "true"}
     attempts = (
-        leg_variables({"seatline_gateway": gateway}, "[]") + _gateway(gateway, route.number.digits)
+        leg_variables({"seatline_gateway": gateway} | _patience(is_last=gateway == route.gateways[-1]), "[]")
+        + _gateway(gateway, route.number.digits)
         for gateway in route.gateways
     )
     return (
         *_set({"seatline_service": ""} if is_sent_on else call | _leg(LEG_CALLER, seat_id)),
         *_bridging(GATEWAY_RING_SECONDS, route.caller_number or ""),
-        ("bridge", leg_variables(call | _leg(LEG_GATEWAY, seat_id) | _NO_REDIRECTION) + "|".join(attempts)),
+        ("bridge", leg_variables(towards_help) + "|".join(attempts)),
     )
 
 
@@ -173,7 +240,20 @@ def _towards_seat(party: Party, call: Mapping[str, str], callee: SeatView) -> st
     context.
     """
     stays = _transfers_stay_with(party) | {"sip_redirect_context": party.tenant_id}
-    return leg_variables({**call, **_leg(LEG_SEAT, callee.seat_id), **stays}) + _user(party, callee.extension)
+    variables = leg_variables({**call, **_leg(LEG_SEAT, callee.seat_id), **stays}).removesuffix("}")
+    return variables + _TOWARDS_SEATS[party.encryption] + "}" + _user(party, callee.extension)
+
+
+SUITES = "AES_256_CM_HMAC_SHA1_80:AES_CM_128_HMAC_SHA1_80"
+"""What is offered to phones; FreeSWITCH by itself offers suites too that prove nothing about who speaks."""
+
+_TOWARDS_SEATS: Mapping[Encryption, str] = {
+    Encryption.ACCEPTED: "",
+    Encryption.OFFERED: f",rtp_secure_media_outbound=optional:{SUITES}",
+    Encryption.DEMANDED: f",rtp_secure_media_outbound=mandatory:{SUITES}",
+}
+"""Of the leg towards a seat's phone; the leg towards a carrier is not the tenant's to encrypt. Our own words, written
+beside the checked values because of their colons."""
 
 
 _NO_REDIRECTION = {"outbound_redirect_fatal": "true"}

@@ -13,6 +13,11 @@ from switch.routing import EMERGENCY_CONTEXT
 INTERNAL_PROFILE = "internal"
 """The profile that phones register at."""
 
+REGISTERED_AS = "registration_metadata"
+"""Variable of an account that stays beside its registration and that `show registrations` tells (`sofia_reg.c`): the
+generation of the account that it was made with.
+"""
+
 _A1_HASH = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -29,7 +34,7 @@ class DirectoryUser:
 
     `username`: the extension (or the canary's name). `a1_hash`: MD5(username:domain:password), hexadecimal;
     without it FreeSWITCH would let anybody in, so it is never empty. `context`: the tenant's dialplan
-    context.
+    context. `generation`: of the account, for who registers; None for every other purpose.
     """
 
     domain: str
@@ -38,6 +43,7 @@ class DirectoryUser:
     tenant_id: str
     seat_id: str | None
     context: str
+    generation: int | None = None
 
     def __repr__(self) -> str:
         return f"DirectoryUser({self.username}@{self.domain})"
@@ -58,18 +64,22 @@ def directory_user(user: DirectoryUser, *, emergency_only: bool = False) -> str:
     if _A1_HASH.fullmatch(user.a1_hash) is None:
         raise HashRefused
     seat_id = harmless("seat_id", user.seat_id or "")
-    return _template(emergency_only=emergency_only, has_seat=bool(seat_id)).format(
+    template = _template(
+        emergency_only=emergency_only, has_seat=bool(seat_id), has_generation=user.generation is not None
+    )
+    return template.format(
         domain=harmless("domain", user.domain),
         username=harmless("username", user.username),
         a1_hash=user.a1_hash,
         context=EMERGENCY_CONTEXT if emergency_only else harmless("context", user.context),
         tenant_id=harmless("tenant_id", user.tenant_id),
         seat_id=seat_id,
+        generation=user.generation,
     )
 
 
 @cache
-def _template(*, emergency_only: bool, has_seat: bool) -> str:
+def _template(*, emergency_only: bool, has_seat: bool, has_generation: bool) -> str:
     """The document with `{name}` in place of each value.
 
     It is written once: a node asks at every registration and call, and values that are harmless need no escaping.
@@ -81,6 +91,8 @@ def _template(*, emergency_only: bool, has_seat: bool) -> str:
     if has_seat:
         variables["seatline_seat"] = "{seat_id}"
     variables["seatline_extension"] = "{username}"
+    if has_generation:
+        variables[REGISTERED_AS] = "{generation}"
     entry = element(
         "user",
         element("params", *params),

@@ -6,12 +6,13 @@ only what differs from the built-in defaults or guards something is said.
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
+from switch.documents.dialplan import PROGRESS_SECONDS
 from switch.documents.markup import DECLARATION, Element, document, element, flag, param
-from switch.documents.settings import NodeConfiguration
+from switch.documents.settings import Gateway, NodeConfiguration
 from switch.documents.sofia import (
-    CONTROL_LIST,
     SIP_TLS,
     SIP_TLS_DIRECTORY,
     SIP_TLS_PORT,
@@ -205,11 +206,22 @@ def _event_socket(settings: NodeConfiguration) -> Element:
             param("listen-ip", settings.esl_host),
             param("listen-port", settings.esl_port),
             param("password", settings.esl_password),
-            param("apply-inbound-acl", CONTROL_LIST),
+            # Networks instead of a list's name: the lists of `acl.conf` are asked for while the node runs, and who may
+            # command it must not depend on what is answered.
+            *(param("apply-inbound-acl", network) for network in _control_networks(settings)),
             # Without its event socket a node cannot be told anything: better it does not start.
             flag("stop-on-bind-error", True),
         ),
     )
+
+
+def _control_networks(settings: NodeConfiguration) -> list[str]:
+    """Of the address family that the socket listens in: `switch_check_network_list_ip` compares a bare network with an
+    address of the other family bit by bit.
+    """
+    listens = ipaddress.ip_address(settings.esl_host)
+    networks = [ipaddress.ip_network(network, strict=False) for network in settings.control_networks]
+    return [str(network) for network in networks if network.version == listens.version]
 
 
 def _xml_curl(settings: NodeConfiguration) -> Element:
@@ -295,7 +307,8 @@ def _emergency_context(settings: NodeConfiguration) -> Element:
     extensions: list[Element] = []
     for number in sorted(EMERGENCY_NUMBERS) if settings.gateways else ():
         attempts = "|".join(
-            f"[seatline_gateway={gateway.name}]sofia/gateway/{gateway.name}/{number}" for gateway in settings.gateways
+            f"[{_attempt_variables(settings, gateway)}]sofia/gateway/{gateway.name}/{number}"
+            for gateway in settings.gateways
         )
         extensions.append(
             element(
@@ -323,3 +336,9 @@ def _emergency_context(settings: NodeConfiguration) -> Element:
         name="refused",
     )
     return element("context", *extensions, refused, name=EMERGENCY_CONTEXT)
+
+
+def _attempt_variables(settings: NodeConfiguration, gateway: Gateway) -> str:
+    """The last gateway may take its time: there is nobody else to ask."""
+    patience = "" if gateway is settings.gateways[-1] else f",leg_progress_timeout={PROGRESS_SECONDS}"
+    return f"seatline_gateway={gateway.name}{patience}"

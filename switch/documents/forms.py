@@ -6,11 +6,12 @@ Field names as recorded from FreeSWITCH 1.11 (mod_sofia `sofia_reg_parse_auth`, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 from switch.admission import Lookup, Purpose
 from switch.documents.dialplan import LEG_GATEWAY
+from switch.gateway_choice import GatewayOption
 from switch.routing import PUBLIC_CONTEXT, Call, Direction, Origin
 
 PORT_DIGITS = 5
@@ -49,11 +50,11 @@ def _purpose(form: Mapping[str, str]) -> Purpose:
 
 
 def dialplan_call(
-    form: Mapping[str, str], *, node: str, gateways: tuple[str, ...], on: date, gateway: str | None = None
+    form: Mapping[str, str], *, node: str, gateways: tuple[GatewayOption, ...], on: date, gateway: str | None = None
 ) -> Call:
     """The call that a form of the section `dialplan` is about.
 
-    `gateways`: the node's gateways, the preferred one first. `on`: the local day. `gateway`: the one that the call
+    `gateways`: the node's gateways. `on`: the local day. `gateway`: the one that the call
     came in by, as found from its address (`source_address`). A call is a seat's exactly when its account was
     authenticated: only the directory sets `seatline_extension`, and a gateway's channel has no account.
     """
@@ -69,8 +70,10 @@ def dialplan_call(
         extension=form.get("variable_seatline_extension") if origin is Origin.SEAT else None,
         gateway=gateway if origin is Origin.GATEWAY else None,
         gateways=gateways,
+        draw=form.get("Unique-ID", ""),
         seat_id=form.get("variable_seatline_seat") if origin is Origin.SENT_ON else None,
         ran=_DIRECTIONS.get(form.get("variable_seatline_direction", "")) if origin is Origin.SENT_ON else None,
+        offers_encryption=offers_encryption(form),
     )
 
 
@@ -80,12 +83,25 @@ def _origin(form: Mapping[str, str]) -> Origin:
     return Origin.GATEWAY if form.get("Caller-Context") == PUBLIC_CONTEXT else Origin.SEAT
 
 
+def offers_encryption(form: Mapping[str, str]) -> bool:
+    """Whether the caller's phone offers to encrypt its media with a key in the session description (RFC 4568)."""
+    return any(line.startswith("a=crypto:") for line in form.get("variable_switch_r_sdp", "").splitlines())
+
+
 def is_sent_on(form: Mapping[str, str]) -> bool:
     """Whether the channel is the outside party of a call that we have routed before: it says so itself.
 
     A new call has no `seatline_leg`; nobody outside the node can set a channel variable of this name.
     """
     return form.get("variable_seatline_leg") == LEG_GATEWAY
+
+
+def occupied_gateway(form: Mapping[str, str], gateways: Iterable[GatewayOption]) -> str | None:
+    """The gateway of limited capacity that a channel runs over which is sent on, of a call out; None for any other."""
+    if not is_sent_on(form) or form.get("variable_seatline_direction") != Direction.OUTBOUND.value:
+        return None
+    name = form.get("variable_seatline_gateway")
+    return next((each.name for each in gateways if each.name == name and each.capacity_calls is not None), None)
 
 
 def calling_tenant(form: Mapping[str, str]) -> str | None:

@@ -9,6 +9,9 @@ from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
 MAX_PORT = 65_535
+MIN_CHECK_SECONDS = 5
+"""mod_sofia takes no shorter `ping`."""
+
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?", re.ASCII)
 _PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/@+-]{1,1000}", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})", re.ASCII)
@@ -29,7 +32,8 @@ class Gateway:
     """A carrier: calls leave to `host`:`port` and arrive from `sources`.
 
     `sources`: addresses or networks (CIDR) that may call in; by default `host`, which then must be an IP
-    address. `register`: whether the node signs in at the carrier with `username` and `password`.
+    address. `register`: whether the node signs in at the carrier with `username` and `password`. `check_seconds`: how
+    often the node asks by OPTIONS whether it is there (None: never).
     """
 
     name: str
@@ -39,6 +43,7 @@ class Gateway:
     password: str | None = field(default=None, repr=False)
     register: bool = False
     sources: tuple[str, ...] = ()
+    check_seconds: int | None = None
 
     def __post_init__(self) -> None:
         where = f"gateway {self.name!r}"
@@ -56,6 +61,11 @@ class Gateway:
                 raise SettingRefused(f"{where} sources", f"IP addresses or networks, not {source!r}")
         if self.register and not (self.username and self.password):
             raise SettingRefused(where, "a user name and a password, because it is to register")
+        for secret in (self.username, self.password):
+            if secret is not None and not secret.isprintable():
+                raise SettingRefused(where, "a user name and a password of printable characters")
+        if self.check_seconds is not None and self.check_seconds < MIN_CHECK_SECONDS:
+            raise SettingRefused(f"{where} check_seconds", f"at least {MIN_CHECK_SECONDS}")
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -176,17 +186,21 @@ class NodeConfiguration:
         return self.api_url.rstrip("/") + path
 
     def gateway_from(self, address: str, port: int) -> Gateway | None:
-        """The gateway that a call from this address belongs to, or None; one with the same port is preferred."""
+        """The gateway that a call from this address belongs to, or None.
+
+        Where networks overlap the narrowest one counts, among equals the gateway with the same port.
+        """
         try:
             source = ipaddress.ip_address(address)
         except ValueError:
             return None
-        candidates = [
-            gateway
-            for gateway in self.gateways
-            if any(source in ipaddress.ip_network(network) for network in gateway.networks)
+        found = [
+            (network.prefixlen, gateway.port == port, -place)
+            for place, gateway in enumerate(self.gateways)
+            for network in map(ipaddress.ip_network, gateway.networks)
+            if source in network
         ]
-        return next((gateway for gateway in candidates if gateway.port == port), next(iter(candidates), None))
+        return self.gateways[-max(found)[2]] if found else None
 
 
 def _is_address(text: str) -> bool:

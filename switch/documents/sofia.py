@@ -21,7 +21,6 @@ TLS_VERSIONS = "tlsv1.2,tlsv1.3"
 TLS_CIPHERS = "HIGH:!aNULL:!MD5:!RC4:!3DES"
 
 GATEWAY_LIST = "gateways"
-CONTROL_LIST = "control"
 
 CODECS = "PCMA,PCMU"
 """G.711, which is in FreeSWITCH's core and which every carrier and phone speaks."""
@@ -47,21 +46,19 @@ def sofia_configuration(settings: NodeConfiguration) -> Element:
 
 
 def access_lists(settings: NodeConfiguration) -> Element:
-    """`acl.conf`: who may call in without a password (gateways) and who may command the node."""
+    """`acl.conf`: who may call in without a password, the gateways. Who may command the node stands in its
+    `event_socket.conf`, which nobody is asked for.
+    """
     gateways = sorted({network for gateway in settings.gateways for network in gateway.networks})
     return element(
         "configuration",
-        element(
-            "network-lists",
-            _access_list(GATEWAY_LIST, gateways),
-            _access_list(CONTROL_LIST, settings.control_networks),
-        ),
+        element("network-lists", _access_list(GATEWAY_LIST, gateways)),
         name="acl.conf",
         description="Network lists",
     )
 
 
-def _access_list(name: str, networks: list[str] | tuple[str, ...]) -> Element:
+def _access_list(name: str, networks: list[str]) -> Element:
     nodes = (element("node", type="allow", cidr=network) for network in networks)
     return element("list", *nodes, name=name, default="deny")
 
@@ -98,6 +95,8 @@ def _internal(settings: NodeConfiguration) -> Element:
             param("challenge-realm", "auto_from"),
             param("nonce-ttl", NONCE_LIFETIME_SECONDS),
             param("apply-nat-acl", "nat.auto"),
+            # Nobody keeps messages here: without this each registration asks the directory once more, about them.
+            flag("send-message-query-on-register", False),
             # Transfers to other machines are asked for in the section `channels` (see `files`), which allows none.
             flag("channel-xml-fetch-on-nightmare-transfer", True),
         ),
@@ -175,5 +174,7 @@ def _gateway(gateway: Gateway) -> Element:
         flag("caller-id-in-from", True),
         param("expire-seconds", REGISTER_EXPIRY_SECONDS),
         param("retry-seconds", REGISTER_RETRY_SECONDS),
+        # Any answer but 408 and 503 shows that it is there; one failure makes it down, one success up again.
+        *(() if gateway.check_seconds is None else (param("ping", gateway.check_seconds),)),
         name=gateway.name,
     )

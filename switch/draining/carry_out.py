@@ -32,7 +32,6 @@ from switch.draining.states import (
 )
 from switch.esl.client import EslConnection
 from switch.esl.errors import EslCommandRefused, EslError
-from switch.jobs import RESCAN_GATEWAYS
 from switch.models import CallRecord, Node, Placement
 from switch.node_lease import WELCOME_NODE, Lease
 
@@ -220,8 +219,6 @@ class Drainer:
     async def _back_in_service(self, session: AsyncSession, drain: NodeDrain) -> None:
         lock = f"node:{self._lease.name}"
         await jobs.defer(session, WELCOME_NODE, lock=lock, node=self._lease.name)
-        # A drained node was not told of gateways that were added meanwhile.
-        await jobs.defer(session, RESCAN_GATEWAYS, lock=RESCAN_GATEWAYS)
         if drain.returns_tenants:
             since = drain.requested_at.isoformat()
             await jobs.defer(session, RETURN_TENANTS, lock=lock, node=self._lease.name, since=since)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from litestar import Request, get, post
@@ -18,6 +20,7 @@ from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
+from infra.kit.unit_of_work import presented
 from switch.commands import NodeControl
 from switch.live import hang_up, stream
 from switch.live.feed import LiveFeed
@@ -31,6 +34,7 @@ from switch.live.schemas import (
     live_node_view,
     live_registration_view,
 )
+from tenancy.callers import Callers
 
 TAGS = ["Live view"]
 
@@ -119,13 +123,15 @@ async def follow_live_events(
     principal: NamedDependency[Principal],
     database: NamedDependency[Database],
     live_feed: NamedDependency[LiveFeed],
+    settings: NamedDependency[Settings],
     tenant_id: FromQuery[str | None] = None,
 ) -> ServerSentEvent:
     """Calls and registrations as they change (server-sent events): `snapshot`, then `change`; `end` with the token."""
     wanted = principal.tenant_filter(tenant_id)
-    live_feed.check(principal.client_id)
-    authorization = request.headers.get("authorization")
-    return ServerSentEvent(stream.follow(database, live_feed, principal, authorization, tenant_id=wanted))
+    live_feed.check(principal.client_id, principal.tenant_id)
+    shown = replace(presented(dict(request.scope)), is_activity=False)
+    authenticated = partial(Callers(settings).authenticate, presented=shown)
+    return ServerSentEvent(stream.follow(database, live_feed, principal, authenticated, tenant_id=wanted))
 
 
 ROUTES = [list_live_calls, list_live_registrations, list_live_nodes, hang_up_live_call, follow_live_events]

@@ -1,6 +1,6 @@
 """Tells the streams of one API process that something has changed: one look at the database a second for all of them.
 
-It looks only while somebody listens. How many may listen is limited, for the process and for each client.
+It looks only while somebody listens. How many may listen is limited, for the process, each tenant and each client.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from switch.live.errors import TooManyStreams
 from switch.live.models import LiveNode
 
 MAX_STREAMS = 200
+MAX_STREAMS_A_TENANT = 50
+"""However many clients and people it has: nobody takes all streams of a process."""
 MAX_STREAMS_A_CLIENT = 10
 LOOK_INTERVAL_SECONDS = 1.0
 
@@ -35,6 +37,7 @@ class LiveFeed:
         self._revision = 0
         self._changed = asyncio.Event()
         self._listeners: Counter[str] = Counter()
+        self._tenants: Counter[str] = Counter()
         self._looking: asyncio.Task[None] | None = None
 
     @property
@@ -42,26 +45,30 @@ class LiveFeed:
         """How many streams there are."""
         return self._listeners.total()
 
-    def check(self, client_id: str) -> None:
-        """Raise `TooManyStreams` when this client may not open another stream now."""
+    def check(self, client_id: str, tenant_id: str | None = None) -> None:
+        """Raise `TooManyStreams` when this client (of this tenant) may not open another stream now."""
         if self.listeners >= MAX_STREAMS:
             raise TooManyStreams(f"This server has {MAX_STREAMS} streams, as many as it serves; try again later.")
         if self._listeners[client_id] >= MAX_STREAMS_A_CLIENT:
             raise TooManyStreams(f"This client has {MAX_STREAMS_A_CLIENT} streams already; close one first.")
+        if tenant_id is not None and self._tenants[tenant_id] >= MAX_STREAMS_A_TENANT:
+            raise TooManyStreams(f"The tenant has {MAX_STREAMS_A_TENANT} streams already; close one first.")
 
     @contextmanager
-    def listening(self, client_id: str) -> Generator[None]:
+    def listening(self, client_id: str, tenant_id: str | None = None) -> Generator[None]:
         """Count a stream while it lasts. Raises `TooManyStreams`."""
-        self.check(client_id)
+        self.check(client_id, tenant_id)
         self._listeners[client_id] += 1
+        if tenant_id is not None:
+            self._tenants[tenant_id] += 1
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look(), name="live feed")
         try:
             yield
         finally:
-            self._listeners[client_id] -= 1
-            if not self._listeners[client_id]:
-                del self._listeners[client_id]
+            _count_down(self._listeners, client_id)
+            if tenant_id is not None:
+                _count_down(self._tenants, tenant_id)
             if not self._listeners:
                 self._stop_looking()
 
@@ -99,3 +106,9 @@ class LiveFeed:
                     self._changed.set()
                     self._changed = asyncio.Event()
             await asyncio.sleep(self._look_interval_seconds)
+
+
+def _count_down(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

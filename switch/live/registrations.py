@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from switch.accounts import CANARY
 from switch.esl.frames import Event
 
 MAX_REGISTRATIONS = 50_000
@@ -242,9 +243,12 @@ def _registration(
     user_agent: str,
     expires_at: datetime,
 ) -> Registration | None:
-    """None where what would identify it is missing or cannot be stored."""
+    """None where what would identify it is missing or cannot be stored, and for the system's own canary: it is nobody's
+    phone, and comes and goes within a second."""
     identity = (username, domain, call_id)
     if not all(part and part.isprintable() and len(part) <= MAX_VALUE_CHARACTERS for part in identity):
+        return None
+    if username == CANARY:
         return None
     host, port = network
     return Registration(

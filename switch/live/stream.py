@@ -6,29 +6,35 @@ token is looked at before anything is sent: with its end, or its client's, the s
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 from litestar.response import ServerSentEventMessage
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import logs
 from infra.kit.database import Database, Scope
 from infra.kit.principal import Principal
-from infra.kit.problems import Refusal, Unauthenticated
+from infra.kit.problems import Forbidden, NotFound, Refusal, Unauthenticated
 from switch.live.feed import LiveFeed
 from switch.live.models import LiveLeg, LiveRegistration
 from switch.live.schemas import LiveCallView, LiveRegistrationView, live_call_view, live_registration_view
-from tenancy import tokens
 
 PERMISSION = "live:read"
 HEARTBEAT_SECONDS = 10.0
+PAUSE_SECONDS = 1.0
+"""After a look that failed: what has changed is still to be told, and would be looked for again without end."""
 MAX_ROWS = 5_000
 """Legs, and registrations, that one stream follows; beyond that it says `is_cut` and lists are read by page."""
 
 log = logs.get(__name__)
+
+Authenticated = Callable[[AsyncSession], Awaitable[Principal]]
+"""The stream's caller as it is now; raises a refusal once its token or session has ended."""
 
 Views = Mapping[str, LiveCallView] | Mapping[str, LiveRegistrationView]
 
@@ -50,22 +56,23 @@ async def follow(
     database: Database,
     feed: LiveFeed,
     principal: Principal,
-    authorization: str | None,
+    authenticated: Authenticated,
     *,
     tenant_id: str | None,
     heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    pause_seconds: float = PAUSE_SECONDS,
 ) -> AsyncGenerator[ServerSentEventMessage]:
     """The events of one stream, until its token ends: `snapshot`, `change`, `end`, and comments as heartbeat.
 
     `tenant_id`: whose; None is everybody's, for operators. A database that is away only makes the stream wait.
     """
-    with feed.listening(principal.client_id):
+    with feed.listening(principal.client_id, principal.tenant_id):
         told: Seen | None = None
         revision = -1
         while True:
             following = await feed.wait(revision, limit_seconds=heartbeat_seconds)
             try:
-                if not await _may_listen(database, principal, authorization):
+                if not await _may_listen(database, principal, authenticated):
                     yield ServerSentEventMessage(event="end", data='{"reason":"token_ended"}')
                     return
                 if following == revision and told is not None:
@@ -75,6 +82,7 @@ async def follow(
             except (Refusal, SQLAlchemyError, OSError) as error:
                 log.warning("live.stream_waits", reason=type(error).__name__)
                 yield ServerSentEventMessage(comment="waiting")
+                await asyncio.sleep(pause_seconds)
                 continue
             event, content = ("snapshot", _all(now)) if told is None else ("change", _difference(told, now))
             told, revision = now, following
@@ -82,11 +90,11 @@ async def follow(
                 yield ServerSentEventMessage(event=event, data=msgspec.json.encode(content).decode())
 
 
-async def _may_listen(database: Database, principal: Principal, authorization: str | None) -> bool:
+async def _may_listen(database: Database, principal: Principal, authenticated: Authenticated) -> bool:
     async with database.transaction(Scope.platform()) as session:
         try:
-            current = await tokens.authenticate(session, authorization)
-        except Unauthenticated:
+            current = await authenticated(session)
+        except (Unauthenticated, NotFound, Forbidden):  # signed out; a visit that is over; a role that visits nobody
             return False
     return current.tenant_id == principal.tenant_id and PERMISSION in current.permissions
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from switch.simulator import causes
-from switch.simulator.api_sofia import sofia_contact, sofia_profile, sofia_status
+from switch.simulator.api_sofia import sofia_contact, sofia_profile, sofia_status, sofia_xml_status
 from switch.simulator.core import SwitchCore
 from switch.simulator.directory import Directory
 from switch.simulator.events import local_stamp, now_microseconds
@@ -38,12 +38,15 @@ Command = Callable[[str], Awaitable[str]]
 class ApiCommands:
     """The commands of one node.
 
-    `reload` reads the configuration again; `shut_down` ends the node: `elegant` and `asap` wait for the last
-    call first, `cancel` takes that back, anything else ends it at once.
+    `rescan` asks for a profile's gateways again, `reload_networks` for the network lists. `reload` reads the
+    configuration again; `shut_down` ends the node: `elegant` and `asap` wait for the last call first, `cancel` takes
+    that back, anything else ends it at once.
     """
 
     core: SwitchCore
     directory: Directory
+    rescan: Callable[[str], Awaitable[bool]]
+    reload_networks: Callable[[], Awaitable[None]]
     reload: Callable[[], str]
     shut_down: Callable[[str], None]
 
@@ -65,6 +68,7 @@ class ApiCommands:
             "hupall": self._hupall,
             "limit_usage": self._limit_usage,
             "module_exists": self._module_exists,
+            "reloadacl": self._reload_acl,
             "reloadxml": self._reload_xml,
             "show": self._show,
             "sofia": self._sofia,
@@ -259,6 +263,10 @@ class ApiCommands:
     async def _microseconds(self, argument: str) -> str:
         return str(now_microseconds())
 
+    async def _reload_acl(self, argument: str) -> str:
+        await self.reload_networks()
+        return "+OK acl reloaded\n"
+
     async def _reload_xml(self, argument: str) -> str:
         return self.reload()
 
@@ -284,6 +292,12 @@ class ApiCommands:
         words = argument.split()
         if words[:1] == ["status"]:
             return sofia_status(self.core, words[1:])
+        if words[:1] == ["xmlstatus"]:
+            return sofia_xml_status(self.core, words[1:])
+        if words[:1] == ["profile"] and words[2:] == ["rescan"] and words[1] in self.core.profiles:
+            is_found = await self.rescan(words[1])
+            scanned = "+OK scan complete" if is_found else f"-ERR cannot find config for profile {words[1]}"
+            return f"Reload XML [Success]\n{scanned}\n"
         if words[:1] == ["profile"] and len(words) > 1:
             return sofia_profile(self.core, words[1], words[2:])
         return "-USAGE: sofia <status|profile> ...\n"

@@ -21,6 +21,28 @@ def sofia_contact(core: SwitchCore, argument: str) -> str:
     return ",".join(found) or "error/user_not_registered"
 
 
+def sofia_xml_status(core: SwitchCore, words: list[str]) -> str:
+    """`sofia xmlstatus gateway`: every gateway with its state."""
+    if words != ["gateway"]:
+        return "-USAGE: sofia xmlstatus gateway\n"
+    lines = ['<?xml version="1.0" encoding="ISO-8859-1"?>', "<gateways>"]
+    for profile in core.profiles.values():
+        for gateway in profile.gateways.values():
+            values = {
+                "name": gateway.name,
+                "profile": profile.settings.name,
+                "realm": gateway.realm,
+                "username": gateway.username,
+                "proxy": f"sip:{gateway.proxy}",
+                "pingfreq": gateway.ping_seconds,
+                "state": _gateway_state(gateway),
+                "status": _gateway_status(profile, gateway),
+            }
+            inner = [f"    <{name}>{value}</{name}>" for name, value in values.items()]
+            lines.extend(["  <gateway>", *inner, "  </gateway>"])
+    return "\n".join([*lines, "</gateways>", ""])
+
+
 def sofia_status(core: SwitchCore, words: list[str]) -> str:
     """`sofia status`, `sofia status profile X [reg [user@domain]]`, `sofia status gateway [X]`."""
     if not words:
@@ -39,7 +61,7 @@ def sofia_status(core: SwitchCore, words: list[str]) -> str:
 
 
 def sofia_profile(core: SwitchCore, name: str, words: list[str]) -> str:
-    """`sofia profile X flush_inbound_reg [call-id|user@domain|domain]` and `rescan`."""
+    """`sofia profile X flush_inbound_reg [call-id|user@domain|domain]` and `killgw NAME`."""
     profile = core.profiles.get(name)
     if profile is None:
         return f"Invalid Profile [{name}]"
@@ -50,8 +72,11 @@ def sofia_profile(core: SwitchCore, name: str, words: list[str]) -> str:
         if key:
             return "+OK flushing all registrations matching specified call_id\n"
         return "+OK flushing all registrations\n"
-    if verb == "rescan":
-        return "Reload XML [Success]\n+OK scan complete\n"
+    if verb == "killgw":
+        if profile.gateways.pop(words[1] if len(words) > 1 else "", None) is None:
+            return "-ERR no such gateway.\n"
+        profile.gateways_down.discard(words[1])
+        return "+OK gateway marked for deletion.\n"
     return "-ERR Unknown command!\n"
 
 
@@ -98,6 +123,10 @@ def _gateway_state(gateway: GatewaySettings) -> str:
     return "REGED" if gateway.register else "NOREG"
 
 
+def _gateway_status(profile: ProfileState, gateway: GatewaySettings) -> str:
+    return "DOWN" if gateway.name in profile.gateways_down else "UP"
+
+
 def _gateway(core: SwitchCore, name: str) -> str:
     found = core.gateway(name)
     if found is None:
@@ -115,7 +144,7 @@ def _gateway(core: SwitchCore, name: str) -> str:
         ("Proxy", f"sip:{gateway.proxy}"),
         ("Context", profile.settings.context),
         ("State", _gateway_state(gateway)),
-        ("Status", "UP"),
+        ("Status", _gateway_status(profile, gateway)),
     ]
     lines = [f"{name:<8}\t{value}" for name, value in values]
     return "\n".join([_RULE, *lines, _RULE, ""])

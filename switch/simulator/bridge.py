@@ -13,7 +13,7 @@ from switch.simulator import causes
 from switch.simulator.channel import Channel
 from switch.simulator.core import SwitchCore
 from switch.simulator.dial_string import DialString, DialStringRefused, Target, parse_dial_string
-from switch.simulator.leg import InboundLeg, OutboundLeg
+from switch.simulator.leg import Leg, OutboundLeg
 from switch.simulator.originate import Originator, Placed, Result
 from switch.simulator.settings import is_true
 
@@ -31,7 +31,7 @@ _DIAL_STATUS = {
 }
 
 
-async def bridge(core: SwitchCore, originator: Originator, caller: InboundLeg, data: str) -> None:
+async def bridge(core: SwitchCore, originator: Originator, caller: Leg, data: str) -> None:
     """Run the application; returns when the caller may go on with its dialplan or has ended."""
     channel = caller.channel
     try:
@@ -59,7 +59,19 @@ async def bridge(core: SwitchCore, originator: Originator, caller: InboundLeg, d
     _unbridge(core, channel, called.channel)
 
 
+async def join(core: SwitchCore, caller: Channel, called: Channel) -> None:
+    """Tie two answered legs together past the dialplan until either ends (`switch_ivr_uuid_bridge`)."""
+    core.bridged(caller, called)
+    await _first([caller.ended.wait(), called.ended.wait()])
+    if caller.peer is called:
+        for channel in (caller, called):
+            core.hang_up(channel, causes.NORMAL_CLEARING)
+
+
 def _unbridge(core: SwitchCore, caller: Channel, called: Channel) -> None:
+    if caller.peer is not called:
+        # The one that is up was sent on to somebody else.
+        return
     if called.is_up:
         core.hang_up(called, causes.NORMAL_CLEARING)
     elif caller.is_up and is_true(caller.variables.get("hangup_after_bridge")):
@@ -77,7 +89,7 @@ def _note_failure(channel: Channel, legs: list[OutboundLeg]) -> None:
         channel.set(name, failed.variables.get(name))
 
 
-async def _originate(originator: Originator, caller: InboundLeg, dial: DialString) -> OutboundLeg | str:
+async def _originate(originator: Originator, caller: Leg, dial: DialString) -> OutboundLeg | str:
     """The leg that answered, or the cause why none did."""
     channel = caller.channel
     timeout_seconds = _limit(channel, dial.variables)
@@ -97,7 +109,7 @@ async def _originate(originator: Originator, caller: InboundLeg, dial: DialStrin
 
 async def _attempt(
     originator: Originator,
-    caller: InboundLeg,
+    caller: Leg,
     targets: tuple[Target, ...],
     variables: dict[str, str],
     deadline: float,
@@ -140,6 +152,11 @@ async def _first_answer(channel: Channel, placed: list[Placed], deadline: float)
         if left_seconds <= 0:
             cause = "NO_ANSWER"
             break
+        silent_seconds = min(_progress_limits(waiting), default=left_seconds)
+        if silent_seconds <= 0:
+            cause = "PROGRESS_TIMEOUT"
+            break
+        left_seconds = min(left_seconds, silent_seconds)
         await _first([channel.ended.wait(), *(item.leg.outcome for item in waiting)], left_seconds)
         for item in tuple(waiting):
             if item.leg.outcome.done():
@@ -148,7 +165,8 @@ async def _first_answer(channel: Channel, placed: list[Placed], deadline: float)
                     winner = item
                 elif item.leg.outcome.result() != "answered":
                     cause = item.leg.outcome.result()
-    losing = "LOSE_RACE" if winner is not None else "NO_ANSWER" if channel.is_up else "ORIGINATOR_CANCEL"
+    given_up = cause if cause == "PROGRESS_TIMEOUT" else "NO_ANSWER"
+    losing = "LOSE_RACE" if winner is not None else given_up if channel.is_up else "ORIGINATOR_CANCEL"
     for item in placed:
         if item is not winner:
             if losing == "ORIGINATOR_CANCEL":
@@ -159,16 +177,25 @@ async def _first_answer(channel: Channel, placed: list[Placed], deadline: float)
 
 def _leg_limits(placed: list[Placed]) -> list[float]:
     """Seconds left of each leg's own `leg_timeout`."""
+    return _seconds_left(placed, "leg_timeout")
+
+
+def _progress_limits(placed: list[Placed]) -> list[float]:
+    """Seconds left of `leg_progress_timeout` of each leg that has not rung yet."""
+    return _seconds_left([item for item in placed if not item.leg.progressed.is_set()], "leg_progress_timeout")
+
+
+def _seconds_left(placed: list[Placed], variable: str) -> list[float]:
     limits: list[float] = []
     for item in placed:
-        text = item.leg.channel.variables.get("leg_timeout", "")
+        text = item.leg.channel.variables.get(variable, "")
         if text.isdigit() and int(text) > 0:
             elapsed = asyncio.get_running_loop().time() - item.leg.started_at_seconds
             limits.append(int(text) - elapsed)
     return limits
 
 
-async def _pass_progress(caller: InboundLeg, legs: list[OutboundLeg]) -> None:
+async def _pass_progress(caller: Leg, legs: list[OutboundLeg]) -> None:
     """Tell the caller once that somebody rings, with media when a leg has sent some."""
     await _first([leg.progressed.wait() for leg in legs])
     if any(leg.media_opened.is_set() for leg in legs):

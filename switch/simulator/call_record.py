@@ -154,7 +154,7 @@ def _caller_profile(channel: Channel) -> dict[str, Any]:
         "aniii": "",
         "caller_id_number": profile.caller_id_number,
         "network_addr": profile.network_address,
-        "rdnis": "",
+        "rdnis": profile.rdnis,
         "destination_number": profile.destination_number,
         "uuid": channel.uuid,
         "source": "mod_sofia",

@@ -58,6 +58,8 @@ class CallerProfile:
     channel_name: str = ""
     callee_id_name: str = ""
     callee_id_number: str = ""
+    rdnis: str = ""
+    """What was dialled before the call was sent on."""
     ani: str = ""
     """The number that the caller itself has, whatever is shown; empty: the same."""
 
@@ -112,6 +114,11 @@ class Channel:
     originator: Channel | None = None
     originatees: list[Channel] = field(default_factory=list["Channel"])
     peer: Channel | None = None
+    """Whom it is bridged with, or was last."""
+    is_leader: bool = False
+    """Whether it is the first of the two legs of its bridge."""
+    has_dialplan: bool = False
+    """Whether it goes through the dialplan; a leg that we called does so only when it is sent on."""
     exports: dict[str, str] = field(default_factory=dict[str, str])
     rerouted_to: tuple[str, str] | None = None
     """Extension and context that the leg goes to next, as soon as what it runs now has ended."""
@@ -123,6 +130,7 @@ class Channel:
 
     def __post_init__(self) -> None:
         self.call_uuid = self.call_uuid or self.uuid
+        self.has_dialplan = self.direction == "inbound"
         self.variables = {
             "direction": self.direction,
             **({"is_outbound": "true"} if self.direction == "outbound" else {}),
@@ -200,7 +208,7 @@ class Channel:
             ("Unique-ID", self.uuid),
             ("Call-Direction", self.direction),
             ("Presence-Call-Direction", self.direction),
-            ("Channel-HIT-Dialplan", "true" if self.direction == "inbound" else "false"),
+            ("Channel-HIT-Dialplan", "true" if self.has_dialplan else "false"),
             ("Channel-Presence-ID", self.variables.get("presence_id", "")),
             ("Channel-Call-UUID", self.call_uuid),
             ("Answer-State", self.answer_state),
@@ -238,6 +246,7 @@ class Channel:
             *(pair for pair in callee if pair[1]),
             (f"{prefix}-Network-Addr", profile.network_address),
             (f"{prefix}-ANI", profile.shown_ani),
+            *([(f"{prefix}-RDNIS", profile.rdnis)] if profile.rdnis else []),
             (f"{prefix}-Destination-Number", profile.destination_number),
             (f"{prefix}-Unique-ID", self.uuid),
             (f"{prefix}-Source", "mod_sofia"),

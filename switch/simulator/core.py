@@ -38,6 +38,8 @@ class ProfileState:
     address: tuple[str, int]
     registrar: Registrar
     gateways: dict[str, GatewaySettings]
+    gateways_down: set[str] = field(default_factory=set[str])
+    """Those that did not answer when they were last asked."""
     calls_in: int = 0
     calls_out: int = 0
     failed_calls_in: int = 0
@@ -206,9 +208,21 @@ class SwitchCore:
             channel.variables["bridge_channel"] = other.profile.channel_name
             channel.variables["bridge_uuid"] = other.uuid
             channel.variables["signal_bond"] = other.uuid
+        caller.is_leader, called.is_leader = True, False
         caller.state = "CS_EXECUTE"
         pair = (("Bridge-A-Unique-ID", caller.uuid), ("Bridge-B-Unique-ID", called.uuid))
         self.fire("CHANNEL_BRIDGE", caller, *pair)
+
+    @staticmethod
+    def part(channel: Channel) -> None:
+        """Take a leg out of its bridge while both go on; nothing is bridged with either any more."""
+        other = channel.peer
+        for leg in (channel, *((other,) if other is not None else ())):
+            leg.peer = None
+            leg.set("bridge_to", None)
+            leg.set("signal_bond", None)
+            if leg.is_leader:
+                leg.variables["bridge_hangup_cause"] = causes.NORMAL_CLEARING
 
     def hang_up(self, channel: Channel, cause: str) -> None:
         """End a leg once; its record is delivered beside, and only then is it gone from the list."""
@@ -231,12 +245,12 @@ class SwitchCore:
             leg.variables.pop("bridge_to", None)
         if other.hangup_cause:
             # A called leg that is ended for itself too, as by `hupall`, gives the bridge its own cause.
-            if channel.originator is not None and "bridge_hangup_cause" in channel.variables:
+            if not channel.is_leader and "bridge_hangup_cause" in channel.variables:
                 for leg in (channel, other):
                     leg.variables["bridge_hangup_cause"] = channel.hangup_cause
             return
         other.variables["last_bridge_hangup_cause"] = channel.hangup_cause
-        if channel.originator is None:
+        if channel.is_leader:
             channel.variables["last_bridge_role"] = "originator"
             for leg in (channel, other):
                 leg.variables["bridge_hangup_cause"] = causes.NORMAL_CLEARING

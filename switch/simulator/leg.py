@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from typing import Protocol
 
 from switch.simulator import causes
 from switch.simulator.channel import Channel
-from switch.simulator.core import ProfileState, SwitchCore
 from switch.simulator.events import now_microseconds
+from switch.simulator.leg_host import LegHost
+from switch.simulator.leg_texts import SDP_TYPE, reason_header, session_description
 from switch.simulator.settings import is_true
 from switch.sip.dialog import Dialog
 from switch.sip.digest import Challenge, a1_hash, answer
-from switch.sip.endpoint import SipEndpoint
 from switch.sip.errors import SipError, SipSyntaxError
 from switch.sip.message import Request, Response
 from switch.sip.sdp import Audio, Direction
 from switch.sip.transactions import ClientTransaction, ServerTransaction
 from switch.sip.uri import NameAddress
 
-SDP_TYPE = "application/sdp"
 _CANCELLED = {
     "sip_invite_failure_status": "487",
     "sip_invite_failure_phrase": "CANCEL",
@@ -28,48 +25,8 @@ _CANCELLED = {
     "sip_term_cause": "487",
     "proto_specific_hangup_cause": "sip:487",
 }
-_FIRST_MEDIA_PORT = 16_384
-_MEDIA_PORTS = 16_384
 _OK = 200
 REDIRECTIONS = frozenset({300, 301, 302, 305})
-
-
-class LegHost(Protocol):
-    """What a leg needs from the profile it runs on."""
-
-    core: SwitchCore
-    state: ProfileState
-
-    @property
-    def endpoint(self) -> SipEndpoint:
-        """The profile's socket."""
-        ...
-
-    def adopt(self, leg: Leg) -> None:
-        """From now on requests inside the leg's dialog go to the leg."""
-        ...
-
-    def release(self, leg: Leg) -> None:
-        """The leg is over."""
-        ...
-
-
-def session_description(host: str, session_number: int, direction: Direction = "sendrecv") -> bytes:
-    """The SDP of a leg: PCMU, PCMA and telephone events at a port where nobody listens."""
-    port = _FIRST_MEDIA_PORT + session_number * 2 % _MEDIA_PORTS
-    version = now_microseconds() // 1_000_000
-    return (
-        f"v=0\r\no=FreeSWITCH {version} {version + 1} IN IP4 {host}\r\ns=FreeSWITCH\r\nc=IN IP4 {host}\r\n"
-        f"t=0 0\r\nm=audio {port} RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
-        f"a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na={direction}\r\n"
-    ).encode()
-
-
-def reason_header(cause: str) -> tuple[str, str]:
-    """`Reason: Q.850;cause=17;text="USER_BUSY"`; causes of FreeSWITCH's own are marked as SIP."""
-    number = causes.NUMBERS.get(cause, 0)
-    protocol = "Q.850" if number <= causes.LARGEST_Q850 else "SIP"
-    return "Reason", f'{protocol};cause={number};text="{cause}"'
 
 
 class Leg:
@@ -101,10 +58,37 @@ class Leg:
             self.core.hang_up(self.channel, causes.NORMAL_CLEARING)
         elif method in {"INVITE", "UPDATE"}:
             self._take_offer(transaction)
+        elif method == "REFER":
+            self.host.refer(self, transaction)
         elif method in {"OPTIONS", "INFO", "NOTIFY", "MESSAGE"}:
             transaction.respond(_OK)
         else:
             transaction.respond(501)
+
+    def ring(self) -> None:
+        """180 Ringing, to whoever called us and has no answer yet."""
+
+    def open_media(self) -> None:
+        """183 Session Progress with our SDP, to whoever called us and has no answer yet."""
+
+    def answer(self) -> bool:
+        """Answer whoever called us; False when there is nobody any more."""
+        return self.channel.is_up
+
+    def refuse(self, status: int, reason: str = "") -> None:
+        """A final status of the dialplan's choice (application `respond`)."""
+        self.core.hang_up(self.channel, causes.from_sip(status))
+
+    def notify(self, event: str, fragment: str) -> None:
+        """Tell the far end how its REFER went (RFC 3515, section 2.4.4): once, and nothing will follow."""
+        request = self._within_dialog("NOTIFY")
+        if request is None:
+            return
+        request.headers.add(*self.contact)
+        request.headers.add("Event", event)
+        request.headers.add("Subscription-State", "terminated;reason=noresource")
+        request.set_body("message/sipfrag;version=2.0", f"SIP/2.0 {fragment}\r\n".encode())
+        self._send_within(request)
 
     def _take_offer(self, transaction: ServerTransaction) -> None:
         """A new description within the call; one that no longer listens puts us on hold (RFC 3264, section 8.4)."""
@@ -123,14 +107,20 @@ class Leg:
         raise NotImplementedError
 
     def _send_bye(self, cause: str) -> None:
-        dialog = self.dialog
-        if dialog is None:
+        request = self._within_dialog("BYE")
+        if request is None:
             return
         self.channel.variables.setdefault("sip_hangup_disposition", "send_bye")
-        request = dialog.create_request("BYE")
         request.headers.add(*reason_header(cause))
+        self._send_within(request)
+
+    def _within_dialog(self, method: str) -> Request | None:
+        return self.dialog.create_request(method) if self.dialog is not None else None
+
+    def _send_within(self, request: Request) -> None:
+        assert self.dialog is not None  # noqa: S101 - it made the request
         try:
-            transaction = self.host.endpoint.send(request, dialog.destination)
+            transaction = self.host.endpoint.send(request, self.dialog.destination)
         except SipError:
             # The socket is closed: the far end learns it from its own timers.
             return
@@ -259,7 +249,13 @@ class OutboundLeg(Leg):
         self.channel.state = "CS_CONSUME_MEDIA"
         self._request.headers.set(*self.contact)
         self._request.set_body(SDP_TYPE, self._sdp)
+        self.host.expect(self)
         self.core.spawn(self._invite())
+
+    @property
+    def answered_dialog(self) -> Dialog | None:
+        """The dialog, also when its answer has come but nothing has been made of it yet."""
+        return self.dialog or (self._transaction.dialog if self._transaction is not None else None)
 
     async def _invite(self) -> None:
         try:
@@ -390,8 +386,3 @@ async def _settled(transaction: ClientTransaction) -> None:
     except SipError:
         # The far end is gone; the leg has ended all the same.
         return
-
-
-def new_call_id_like_freeswitch() -> str:
-    """A Call-ID in the form FreeSWITCH gives its own calls."""
-    return "-".join(secrets.token_hex(size) for size in (4, 2, 2, 2, 6))

@@ -19,7 +19,7 @@ def listed_calls(core: SwitchCore) -> list[Row]:
     """One row per call: a leg, with the leg it is bridged to under `b_...`."""
     rows: list[Row] = []
     for channel in core.channels.values():
-        if channel.originator is not None and channel.originator.uuid in core.channels:
+        if _is_second(channel, core):
             continue
         row = _leg_columns(channel, "")
         row["hostname"] = core.identity.hostname
@@ -27,6 +27,13 @@ def listed_calls(core: SwitchCore) -> list[Row]:
         row["call_created_epoch"] = str(channel.times.bridged // 1_000_000) if channel.peer else ""
         rows.append(row)
     return rows
+
+
+def _is_second(channel: Channel, core: SwitchCore) -> bool:
+    """Whether the leg stands in the row of another: the leader of its bridge, or whoever called it."""
+    if channel.peer is not None:
+        return not channel.is_leader
+    return channel.originator is not None and channel.originator.uuid in core.channels
 
 
 def listed_registrations(core: SwitchCore) -> list[Row]:
@@ -42,7 +49,7 @@ def listed_registrations(core: SwitchCore) -> list[Row]:
             "network_port": str(item.network_port),
             "network_proto": "udp",
             "hostname": core.identity.hostname,
-            "metadata": "",
+            "metadata": item.metadata,
         }
         for name, profile in core.profiles.items()
         for item in profile.registrar.listed()

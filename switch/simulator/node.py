@@ -21,10 +21,12 @@ from switch.simulator.core import SwitchCore
 from switch.simulator.directory import Directory
 from switch.simulator.esl_server import EventSocketServer
 from switch.simulator.events import EventBus, NodeIdentity
-from switch.simulator.leg import LegHost
+from switch.simulator.gateway_checks import GatewayChecks
+from switch.simulator.leg_host import LegHost
 from switch.simulator.originate import Originator
 from switch.simulator.record_delivery import RecordDelivery
 from switch.simulator.sip_profile import SipProfile
+from switch.simulator.transfer import Transfers
 from switch.simulator.xml_document import ConfigurationUnreadable, SwitchDocument, load_document
 from switch.simulator.xml_lookup import XmlLookup, configuration_named
 from switch.sip.errors import SipError
@@ -143,14 +145,16 @@ class SimulatedNode:
         self._tickers = [
             asyncio.create_task(self._beat(core)),
             asyncio.create_task(self._sweep(core)),
+            *(asyncio.create_task(GatewayChecks(core, profile).run()) for profile in self._profiles.values()),
         ]
 
     async def _open_sockets(self, core: SwitchCore, directory: Directory, lookup: XmlLookup) -> None:
         hosts: dict[str, LegHost] = {}
         originator = Originator(core, directory, hosts)
+        transfers = Transfers(core, directory, originator, hosts)
         for profile_settings in settings.sofia_profiles(await _configuration(lookup, "sofia.conf")):
             profile = SipProfile(core, profile_settings, directory)
-            profile.originator = originator
+            profile.originator, profile.transfers = originator, transfers
             self._profiles[profile_settings.name] = profile
             hosts[profile_settings.name] = profile
             await profile.open(timers=self._timers)
@@ -159,7 +163,7 @@ class SimulatedNode:
                 pairs.extend([("purpose", "gateways"), ("profile", profile_settings.name)])
                 await lookup.locate("directory", form=pairs)
         event_socket = settings.event_socket(await _configuration(lookup, "event_socket.conf"))
-        self._api = ApiCommands(core, directory, self._reload, self._shut_down)
+        self._api = ApiCommands(core, directory, self._rescan, self._reload_networks, self._reload, self._shut_down)
         self._event_socket = EventSocketServer(
             core.bus,
             password=event_socket.password,
@@ -234,6 +238,21 @@ class SimulatedNode:
         if wait_for_calls:
             await core.wait_empty(ELEGANT_SECONDS)
         await self.stop()
+
+    async def _rescan(self, name: str) -> bool:
+        """Gateways that are new to the profile are added; those it has already stay as they are (`parse_gateways`)."""
+        self._reload()
+        core = self.core
+        for profile in settings.sofia_profiles(await _configuration(core.lookup, "sofia.conf")):
+            if profile.name == name and name in core.profiles:
+                for gateway in profile.gateways:
+                    core.profiles[name].gateways.setdefault(gateway.name, gateway)
+                return True
+        return False
+
+    async def _reload_networks(self) -> None:
+        core = self.core
+        core.networks = NetworkLists(await _configuration(core.lookup, "acl.conf"))
 
     def _reload(self) -> str:
         try:

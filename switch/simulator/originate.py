@@ -16,7 +16,9 @@ from switch.simulator.core import ProfileState, SwitchCore
 from switch.simulator.dial_string import DialStringRefused, Target, parse_dial_string
 from switch.simulator.dialplan import expand
 from switch.simulator.directory import Directory, DirectoryUser
-from switch.simulator.leg import LegHost, OutboundLeg, new_call_id_like_freeswitch
+from switch.simulator.leg import OutboundLeg
+from switch.simulator.leg_host import LegHost
+from switch.simulator.leg_texts import new_call_id_like_freeswitch
 from switch.simulator.settings import GatewaySettings
 from switch.sip.dialog import new_tag
 from switch.sip.endpoint import resolve
@@ -145,6 +147,8 @@ class Originator:
             if found is None:
                 return "INVALID_GATEWAY"
             profile, gateway = found
+            if gateway.name in profile.gateways_down:
+                return "GATEWAY_DOWN"
             uri_text = f"sip:{number}@{gateway.proxy.removeprefix('sip:')}"
         else:
             host = self._hosts.get(first)

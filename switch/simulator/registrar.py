@@ -39,6 +39,8 @@ class Registration:
     deadline_seconds: float
     auth_user: str
     auth_realm: str
+    metadata: str = ""
+    """The account's variable `registration_metadata`."""
 
     @property
     def address(self) -> str:

@@ -80,6 +80,7 @@ class RegistrationService:
             deadline_seconds=asyncio.get_running_loop().time() + expires_seconds + GRACE_SECONDS,
             auth_user=verdict.credentials.user if verdict.credentials else address.user,
             auth_realm=verdict.credentials.realm if verdict.credentials else address.host,
+            metadata=verdict.user_variables.get("registration_metadata", ""),
         )
         headers = [
             *self._headers(request, transaction.source),

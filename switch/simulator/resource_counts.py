@@ -44,9 +44,11 @@ class ResourceCounts:
         resource.users.add(channel)
         return True
 
-    def release(self, channel: str) -> None:
-        """Give back what a channel has taken."""
+    def release(self, channel: str, realm: str | None = None, name: str | None = None) -> None:
+        """Give back what a channel has taken: everything, or one resource."""
         for key, resource in tuple(self._resources.items()):
+            if realm is not None and key != (realm, name):
+                continue
             resource.users.discard(channel)
             if not resource.users and resource.rate == 0:
                 del self._resources[key]

@@ -1,4 +1,4 @@
-"""Runs an inbound leg through its dialplan: asks for the actions and carries them out one after another.
+"""Runs a leg through its dialplan: asks for the actions and carries them out one after another.
 
 Source: `switch_core_state_machine.c` (routing, execute), `mod_dialplan_xml.c`, `mod_dptools.c` and the
 recorded dialplan request of a running 1.11. Media applications wait as long as the real ones and send
@@ -17,7 +17,7 @@ from switch.simulator.channel import Channel
 from switch.simulator.core import SwitchCore, cause_of
 from switch.simulator.dialplan import Action, Extension, expand, find_context, hunt
 from switch.simulator.directory import Directory
-from switch.simulator.leg import InboundLeg
+from switch.simulator.leg import Leg
 from switch.simulator.originate import Originator
 
 MAX_TRANSFERS = 16
@@ -32,9 +32,9 @@ Application = Callable[[str], Awaitable[None]]
 
 
 class CallSession:
-    """One inbound call on its way through the dialplan."""
+    """One call on its way through the dialplan: a leg that called us, or one that is sent on."""
 
-    def __init__(self, core: SwitchCore, directory: Directory, originator: Originator, leg: InboundLeg) -> None:
+    def __init__(self, core: SwitchCore, directory: Directory, originator: Originator, leg: Leg) -> None:
         self._core = core
         self._directory = directory
         self._originator = originator
@@ -48,6 +48,7 @@ class CallSession:
             "hangup": self._hangup,
             "info": self._nothing,
             "limit": self._limit,
+            "limit_execute": self._limit_execute,
             "log": self._nothing,
             "multiset": self._multiset,
             "park": self._wait_for_end,
@@ -63,13 +64,16 @@ class CallSession:
 
     async def run(self) -> None:
         """Route the call and run what the dialplan says, until it has ended."""
+        channel = self._channel
         for _ in range(MAX_TRANSFERS):
+            if channel.rerouted_to is not None:
+                channel.profile.rdnis = channel.profile.destination_number
+                channel.profile.destination_number, channel.profile.context = channel.rerouted_to
+                channel.rerouted_to = None
             await self._route()
-            if self._channel.rerouted_to is None or not self._channel.is_up:
+            if channel.rerouted_to is None or not channel.is_up:
                 break
-            self._channel.profile.destination_number, self._channel.profile.context = self._channel.rerouted_to
-            self._channel.rerouted_to = None
-        if self._channel.is_up:
+        if channel.is_up:
             self._core.hang_up(self._channel, causes.NORMAL_CLEARING)
 
     async def _route(self) -> None:
@@ -166,6 +170,18 @@ class CallSession:
             self._core.hang_up(self._channel, cause_of(beyond[0].removeprefix("!")))
         else:
             await self._transfer(" ".join(beyond))
+
+    async def _limit_execute(self, data: str) -> None:
+        """Run an application if there is room for it; what it took is given back unless the channel ended with it."""
+        words = data.split(None, 5)
+        is_counted = words[:1] == ["hash"] and "mod_hash" in self._core.modules
+        if len(words) <= LIMIT_WORDS or not is_counted:
+            return
+        if not self._core.counts.take(self._channel.uuid, *words[1:4]):
+            return
+        await self._apply(Action(words[4], words[5] if len(words) > 5 else ""))
+        if self._channel.is_up and self._channel.rerouted_to is None:
+            self._core.counts.release(self._channel.uuid, words[1], words[2])
 
     async def _respond(self, data: str) -> None:
         status, _, reason = data.strip().partition(" ")

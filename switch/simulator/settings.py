@@ -82,6 +82,7 @@ class GatewaySettings:
     from_user: str
     register: bool
     caller_id_in_from: bool
+    ping_seconds: int = 0
 
     def __repr__(self) -> str:
         return f"GatewaySettings({self.profile}::{self.name}, {self.proxy})"
@@ -106,6 +107,7 @@ class ProfileSettings:
     reads_all_domains: bool
     negotiates_late: bool
     max_registration_seconds: int
+    asks_before_transfers_elsewhere: bool
     gateways: tuple[GatewaySettings, ...]
 
 
@@ -242,6 +244,7 @@ def _profile(element: ElementTree.Element) -> ProfileSettings:
         manages_presence=is_true(values.get("manage-presence")),
         negotiates_late=is_true(values.get("inbound-late-negotiation")),
         max_registration_seconds=_number(values, "sip-force-expires", 0),
+        asks_before_transfers_elsewhere=is_true(values.get("channel-xml-fetch-on-nightmare-transfer")),
         gateways=tuple(_gateway(gateway, name) for gateway in element.iterfind("gateways/gateway")),
     )
 
@@ -261,6 +264,7 @@ def _gateway(element: ElementTree.Element, profile: str) -> GatewaySettings:
         from_user=values.get("from-user", "") or username or "FreeSWITCH",
         register=is_true(values.get("register", "true")),
         caller_id_in_from=is_true(values.get("caller-id-in-from")),
+        ping_seconds=_number(values, "ping", 0),
     )
 
 

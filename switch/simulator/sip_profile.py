@@ -14,12 +14,13 @@ from switch.simulator.channel import CallerProfile, Channel
 from switch.simulator.core import ProfileState, SwitchCore
 from switch.simulator.directory import Directory
 from switch.simulator.events import now_microseconds
-from switch.simulator.leg import InboundLeg, Leg
+from switch.simulator.leg import InboundLeg, Leg, OutboundLeg
 from switch.simulator.originate import Originator
 from switch.simulator.registrar import Registrar
 from switch.simulator.registration import RegistrationService
 from switch.simulator.session import CallSession
 from switch.simulator.settings import ProfileSettings
+from switch.simulator.transfer import Transfers
 from switch.sip.dialog import dialog_key
 from switch.sip.endpoint import SipEndpoint
 from switch.sip.errors import SipError, SipSyntaxError
@@ -35,7 +36,8 @@ _log = logging.getLogger(__name__)
 
 
 class SipProfile:
-    """A running profile. Make it with `open`; `originator` is set by the node before calls arrive."""
+    """A running profile. Make it with `open`; `originator` and `transfers` are set by the node before calls
+    arrive."""
 
     def __init__(self, core: SwitchCore, settings: ProfileSettings, directory: Directory) -> None:
         self.core = core
@@ -46,9 +48,11 @@ class SipProfile:
             {gateway.name: gateway for gateway in settings.gateways},
         )
         self.originator: Originator | None = None
+        self.transfers: Transfers | None = None
         self._directory = directory
         self._endpoint: SipEndpoint | None = None
         self._legs: dict[tuple[str, str, str], Leg] = {}
+        self._expected: set[OutboundLeg] = set()
         self._authenticator = Authenticator(settings, directory)
         self._registration = RegistrationService(core, self.state, directory, self._authenticator)
 
@@ -77,6 +81,11 @@ class SipProfile:
         if self._endpoint is not None:
             self._endpoint.close()
 
+    def expect(self, leg: OutboundLeg) -> None:
+        """The leg is being called; whoever answers may go on before the answer has been dealt with."""
+        self._expected.add(leg)
+        leg.outcome.add_done_callback(lambda _: self._expected.discard(leg))
+
     def adopt(self, leg: Leg) -> None:
         """Requests inside the leg's dialog go to the leg from now on."""
         if leg.dialog is not None:
@@ -87,14 +96,22 @@ class SipProfile:
         if leg.dialog is not None:
             self._legs.pop(leg.dialog.key, None)
 
+    def refer(self, leg: Leg, transaction: ServerTransaction) -> None:
+        """A phone wants its party to be sent elsewhere."""
+        if self.transfers is None:
+            transaction.respond(403)
+        else:
+            self.transfers.receive(leg, transaction)
+
+    @property
+    def legs(self) -> tuple[Leg, ...]:
+        """The legs that are answered and not over."""
+        return tuple(self._legs.values())
+
     def _on_request(self, transaction: ServerTransaction) -> None:
         request = transaction.request
         if request.to_address.tag:
-            leg = self._legs.get(dialog_key(request))
-            if leg is not None:
-                leg.receive(transaction)
-            else:
-                transaction.respond(481)
+            self._receive_within(transaction)
             return
         method = request.method
         if method == "OPTIONS":
@@ -109,6 +126,19 @@ class SipProfile:
             self.core.spawn(_guarded(transaction, self._receive_call(transaction)))
         else:
             transaction.respond(405, headers=[("Allow", ALLOW)])
+
+    def _receive_within(self, transaction: ServerTransaction) -> None:
+        key = dialog_key(transaction.request)
+        leg = self._legs.get(key)
+        if leg is not None:
+            leg.receive(transaction)
+            return
+        for expected in self._expected:
+            dialog = expected.answered_dialog
+            if dialog is not None and dialog.key == key:
+                expected.outcome.add_done_callback(lambda _, leg=expected: leg.receive(transaction))
+                return
+        transaction.respond(481)
 
     @property
     def _is_unavailable(self) -> bool:

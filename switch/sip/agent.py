@@ -59,12 +59,14 @@ class UserAgent:
         digest_user: DigestUser | None = None,
         timers: Timers | None = None,
         user_agent: str = DEFAULT_USER_AGENT,
+        encrypts: bool = False,
     ) -> None:
         self.policy = policy or policies.answers()
         self.digest_user = digest_user
         self._local: Address = (local_host, local_port)
         self._timers = timers or Timers()
         self._user_agent = user_agent
+        self._encrypts = encrypts
         self._stream: StreamServer | None = None
         self._endpoint: SipEndpoint | None = None
         self._media: asyncio.DatagramTransport | None = None
@@ -198,6 +200,7 @@ class UserAgent:
             version=self._media_versions,
             direction=direction,
             answer_to=offer,
+            encrypts=self._encrypts,
         )
 
     def place(self, target: SipUri, caller: NameAddress, destination: Address) -> Call:

@@ -27,7 +27,8 @@ class Phone(UserAgent):
     """The phone of `user` at `domain`, served by the switch at `server` (host or IP address, port).
 
     Give the password or, as the canary does, the stored a1-hash made for `user:domain:password`. The sockets
-    open with the first `register`, `call` or `start`. Over TLS, `tls` says whom to trust.
+    open with the first `register`, `call` or `start`. Over TLS, `tls` says whom to trust. `encrypts`: it agrees on keys
+    for its media (SRTP), of which it sends none.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Phone(UserAgent):
         user_agent: str = DEFAULT_USER_AGENT,
         transport: Literal["udp", "tcp", "tls"] = "udp",
         tls: ssl.SSLContext | None = None,
+        encrypts: bool = False,
     ) -> None:
         if (password is None) == (a1_hash is None):
             raise ValueError("give either the password or the a1-hash, and only one of them")
@@ -61,6 +63,7 @@ class Phone(UserAgent):
             digest_user=digest_user,
             timers=timers,
             user_agent=user_agent,
+            encrypts=encrypts,
         )
         self.user = user
         self.domain = domain

@@ -17,6 +17,8 @@ from rich.console import Console
 from infra.kit import logs
 from infra.kit.embedded_postgres import EmbeddedPostgres
 from tests.bench import (
+    clearing,
+    failover,
     figures,
     leases,
     lookups,
@@ -27,6 +29,7 @@ from tests.bench import (
     registrations,
     restarts,
     seats,
+    tunnels,
 )
 from tests.bench.figures import Figure
 from tests.bench.load import LoadBroken, LoadClient, load_client
@@ -57,14 +60,32 @@ async def _measure(system: System, client: LoadClient) -> list[Figure]:
     restarted = await restarts.measure(system, seated[0])
     say("registrations ...")
     registered = await registrations.measure(system, (BUILD / "bench" / "registrations").absolute())
+    say("a node dies ...")
+    survived = await failover.measure(system, (BUILD / "bench" / "failover").absolute())
     say("seats ordered and paid ...")
     opened, renters = await seats.measure_opening(system, client)
     say("rating ...")
     rated = await rating.measure(system, renters[0].tenant_id)
     say("suspension ...")
     suspended = await seats.measure_suspension(system, client, renters)
+    say("VPN peers ...")
+    tunnelled = await tunnels.measure(system, (BUILD / "bench" / "tunnels").absolute())
+    say("suspension at the node ...")
+    cleared = await clearing.measure(system.database_url, (BUILD / "bench" / "clearing").absolute())
     leased = await _measure_leases(system.database_url)
-    return [*looked_up, *recorded, *registered, *restarted, *rated, *opened, *suspended, *leased]
+    return [
+        *looked_up,
+        *recorded,
+        *registered,
+        *survived,
+        *restarted,
+        *rated,
+        *opened,
+        *suspended,
+        *cleared,
+        *tunnelled,
+        *leased,
+    ]
 
 
 async def measure_leases() -> list[Figure]:

@@ -68,20 +68,43 @@ async def measure_opening(system: System, client: LoadClient) -> tuple[list[Figu
 async def _open(system: System, client: LoadClient, index: int) -> tuple[Renter, float]:
     """A new tenant, and the seconds from its order to the last seat's accepted lookup."""
     domain = _domain(index)
-    today = clock.today().isoformat()
-    tenant = await system.operator.post("/v1/tenants", name=f"Renter {index}", sip_domain=domain)
-    tenant_id = str(tenant["tenant_id"])
-    contract = await system.operator.post(
-        "/v1/contracts", tenant_id=tenant_id, title="Seats", preset="hosted", terms={}, opens_on=today
-    )
+    tenant_id, contract_id = await signed(system, index)
     lookups = _lookups(system, index, LOOKUP_PATH)
     began = time.monotonic()
+    await order_and_pay(system, tenant_id, contract_id, SEATS)
+
+    async def is_open() -> bool:
+        system.worker.check()
+        return bool(_sweep(client, system.api_port, lookups[-1:]).accepted[0])
+
+    await until(is_open, f"the seats of {domain} open", limit_seconds=OPENING_LIMIT_SECONDS)
+    _sweep(client, system.api_port, lookups).check()
+    return Renter(tenant_id, lookups), time.monotonic() - began
+
+
+async def signed(system: System, index: int) -> tuple[str, str]:
+    """The ids of a new tenant and of its contract."""
+    tenant = await system.operator.post("/v1/tenants", name=f"Renter {index}", sip_domain=_domain(index))
+    contract = await system.operator.post(
+        "/v1/contracts",
+        tenant_id=tenant["tenant_id"],
+        title="Seats",
+        preset="hosted",
+        terms={},
+        opens_on=clock.today().isoformat(),
+    )
+    return str(tenant["tenant_id"]), str(contract["contract_id"])
+
+
+async def order_and_pay(system: System, tenant_id: str, contract_id: str, quantity: int) -> None:
+    """An order for today, and its money; the worker opens the seats."""
+    today = clock.today().isoformat()
     await system.operator.post(
         "/v1/seat-orders",
         tenant_id=tenant_id,
-        contract_id=contract["contract_id"],
+        contract_id=contract_id,
         kind="add",
-        quantity=SEATS,
+        quantity=quantity,
         effective_on=today,
     )
     for invoice in await system.finance.items("/v1/invoices", tenant_id=tenant_id):
@@ -92,16 +115,8 @@ async def _open(system: System, client: LoadClient, index: int) -> tuple[Renter,
             value_on=today,
             channel="bank_transfer",
             payer="Renter",
-            reference=f"bench-{index}",
+            reference=f"bench-{tenant_id}",
         )
-
-    async def is_open() -> bool:
-        system.worker.check()
-        return bool(_sweep(client, system.api_port, lookups[-1:]).accepted[0])
-
-    await until(is_open, f"the seats of {domain} open", limit_seconds=OPENING_LIMIT_SECONDS)
-    _sweep(client, system.api_port, lookups).check()
-    return Renter(tenant_id, lookups), time.monotonic() - began
 
 
 def _domain(index: int) -> str:

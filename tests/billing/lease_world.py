@@ -23,6 +23,7 @@ from infra.kit.ids import new_id
 from infra.kit.jobs import Runtime
 from infra.kit.settings import Settings
 from tenancy import tenants
+from tests import papers
 
 _domains = itertools.count(1)
 
@@ -73,6 +74,7 @@ class LeaseWorld:
                 ends_on=date.fromisoformat(ends_on) if ends_on else None,
             )
             self.contract_id = contract.contract_id
+            papers.hold_all(session, self.tenant_id)
 
     async def order(self, quantity: int, effective_on: str, *, item: Item = "seat") -> str:
         """Order today; returns the order's id."""

@@ -19,10 +19,10 @@ from billing import jobs as billing_jobs
 from billing.reminders import contacts
 from billing.reminders import jobs as reminder_jobs
 from billing.reminders.contacts import ContactWanted
-from billing.reminders.models import Reminder
 from billing.reminders.topics import TOPICS
 from infra.kit import clock
 from infra.kit.database import Scope
+from infra.kit.outbox.models import OutboxMail
 from infra.kit.settings import MailServer
 from tests.billing.lease_world import LeaseWorld
 
@@ -134,9 +134,9 @@ async def passes(world: LeaseWorld, minutes: int) -> None:
     await reminder_jobs.send_reminders(world.runtime)
 
 
-async def reminders_of(world: LeaseWorld) -> list[Reminder]:
+async def reminders_of(world: LeaseWorld) -> list[OutboxMail]:
     """The tenant's outbox in the order in which it was filled."""
-    query = select(Reminder).where(Reminder.tenant_id == world.tenant_id).order_by(Reminder.created_at)
+    query = select(OutboxMail).where(OutboxMail.tenant_id == world.tenant_id).order_by(OutboxMail.created_at)
     async with world.database.transaction(Scope.platform()) as session:
         return list((await session.execute(query)).scalars())
 

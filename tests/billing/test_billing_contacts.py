@@ -47,7 +47,7 @@ async def test_contacts_are_kept_by_the_tenant_and_by_finance(world: LeaseWorld,
     listed = [(each["address"], each["language"], each["topics"]) for each in answer.json()["contacts"]]
     assert listed == [
         (ENGLISH, "en", ["invoices"]),
-        (CHINESE, "zh", ["invoices", "reminders", "standing", "contracts"]),
+        (CHINESE, "zh", ["invoices", "reminders", "standing", "contracts", "maintenance"]),
     ]
     assert (await finance.get(path)).json() == answer.json()
     changed = await finance.http.put(

@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import update
 
 from billing.reminders import jobs as reminder_jobs
-from billing.reminders import outbox, planning
+from billing.reminders import planning
 from billing.reminders.contacts import ContactWanted
-from billing.reminders.models import Reminder
 from infra.kit import clock
 from infra.kit.database import Database, Scope
+from infra.kit.outbox import sending
+from infra.kit.outbox.models import OutboxMail
 from infra.kit.settings import Settings
 from tests.billing.finance import opened
 from tests.billing.lease_world import LeaseWorld
@@ -110,10 +111,10 @@ async def test_a_grey_list_is_waited_for_and_a_wait_without_end_is_given_up(worl
     del box.turned_down[CHINESE]
     await passes(world, 6)
     assert [to for to, _ in box.taken()] == [CHINESE]
-    for _ in range(outbox.ATTEMPTS_LIMIT + 2):
-        await passes(world, outbox.LONGEST_PAUSE_MINUTES + 1)
+    for _ in range(sending.ATTEMPTS_LIMIT + 2):
+        await passes(world, sending.LONGEST_PAUSE_MINUTES + 1)
     [given_up] = [each for each in await reminders_of(world) if each.recipient == ENGLISH and each.kind == "issued"]
-    assert (given_up.state, given_up.attempts) == ("given_up", outbox.ATTEMPTS_LIMIT)
+    assert (given_up.state, given_up.attempts) == ("given_up", sending.ATTEMPTS_LIMIT)
 
 
 async def test_a_refused_message_and_a_closing_server(world: LeaseWorld, box: Postbox) -> None:
@@ -156,8 +157,8 @@ async def test_a_process_that_died_while_sending(
     await live_day(world, "2026-04-01")
     box.taken()
     async with world.database.transaction(Scope.platform()) as session:  # as a process leaves it that is killed
-        lost = {"state": "sending", "unknown_outcomes": lost_before, "next_attempt_at": clock.now() + outbox.CLAIM}
-        await session.execute(update(Reminder).values(**lost))
+        lost = {"state": "sending", "unknown_outcomes": lost_before, "next_attempt_at": clock.now() + sending.CLAIM}
+        await session.execute(update(OutboxMail).values(**lost))
     await passes(world, 1)
     assert box.taken() == []  # it might still be at it
     await passes(world, 10)
@@ -179,7 +180,7 @@ async def test_a_mail_that_cannot_be_written_does_not_stop_the_others(world: Lea
     await world.begin(date(2026, 4, 1))
     async with world.database.transaction(Scope.platform()) as session:
         await planning.put_into_outbox(session, world.tenant_id, clock.today(), finance_mail=None)
-        await session.execute(update(Reminder).where(Reminder.recipient == CHINESE).values(language="xx"))
+        await session.execute(update(OutboxMail).where(OutboxMail.recipient == CHINESE).values(language="xx"))
     with pytest.raises(reminder_jobs.RemindersFailed):
         await reminder_jobs.send_reminders(world.runtime)
     assert [to for to, _ in box.taken()] == [ENGLISH]

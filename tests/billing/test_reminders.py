@@ -12,10 +12,12 @@ from sqlalchemy import update
 from billing.agreements.jobs import remind_of_contract_ends
 from billing.reminders import jobs as reminder_jobs
 from billing.reminders.contacts import ContactWanted
-from billing.reminders.rendering import ContractFacts, Facts, InvoiceFacts, day_text, render
-from billing.reminders.topics import DUNNING_KINDS, KINDS, LANGUAGES
+from billing.reminders.rendering import ContractFacts, Facts, InvoiceFacts, render
+from billing.reminders.topics import DUNNING_KINDS, KINDS
 from infra.kit import clock
 from infra.kit.database import Database, Scope
+from infra.kit.languages import LANGUAGES
+from infra.kit.outbox.words import day_text
 from infra.kit.settings import OperatorDetails, Settings
 from tenancy.models import Tenant
 from tests.api import Api
@@ -115,7 +117,7 @@ async def test_a_mail_has_text_html_and_the_invoice(world: LeaseWorld, box: Post
     assert (attached.get_filename(), attached.get_content_type()) == ("invoice-2026-0002.pdf", "application/pdf")
     assert attached.get_content().startswith(b"%PDF-")
     [reminder] = [each for each in await reminders_of(world) if each.recipient == CHINESE]
-    assert mail["Message-ID"] == f"<{reminder.reminder_id}@seatline.example>" == reminder.message_id
+    assert mail["Message-ID"] == f"<{reminder.mail_id}@seatline.example>" == reminder.message_id
     assert (mail["Auto-Submitted"], reminder.content, reminder.headline) == (
         "auto-generated", text.replace("\r\n", "\n"), str(mail["Subject"]),
     )  # fmt: skip

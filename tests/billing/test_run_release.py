@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import structlog
 from sqlalchemy import select, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import jobs as billing_jobs
@@ -32,6 +29,7 @@ from tests.api import Api, Caller
 from tests.billing.calls import Calls
 from tests.billing.finance import charge_body, does, opened, refused
 from tests.billing.lease_world import LeaseWorld, morning
+from tests.mortal import Killed, MortalDatabase, copy_of
 
 APRIL = "/v1/invoice-runs/2026-04"
 
@@ -249,41 +247,6 @@ def test_production_waits_for_finance_and_development_does_not(tmp_path: Path) -
         load(kept | {"SEATLINE_MONTHLY_RELEASE": "sometimes"})
 
 
-class Killed(BaseException):
-    """The process is gone; nothing catches it."""
-
-
-class MortalDatabase(Database):
-    """Dies with its n-th transaction: before the commit, or (with `after`) right behind it."""
-
-    def __init__(self, url: str, dies_with: int, *, after: bool) -> None:
-        super().__init__(url, pool_size=2)
-        self._left, self._after = dies_with, after
-
-    @asynccontextmanager
-    async def transaction(self, scope: Scope) -> AsyncGenerator[AsyncSession]:
-        self._left -= 1
-        async with super().transaction(scope) as session:
-            yield session
-            if self._left == 0 and not self._after:
-                raise Killed
-        if self._left == 0:
-            raise Killed
-
-
-@contextmanager
-def _copy_of(url: str) -> Generator[str]:
-    """A database that begins as another one is; nobody may be connected to that."""
-    parts, name = make_url(url), f"copy_{uuid.uuid4().hex}"
-    admin = parts.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{parts.database}"'.encode())
-        try:
-            yield parts.set(database=name).render_as_string(hide_password=False)
-        finally:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
-
-
 async def test_killed_at_any_point_and_started_again_it_issues_the_same(world: LeaseWorld, settings: Settings) -> None:
     await _three_leases(world)
     await world.database.engine.dispose()
@@ -319,7 +282,7 @@ async def _run_to_the_end(
     world: LeaseWorld, settings: Settings, database_of: Callable[[str], Database]
 ) -> tuple[tuple[list[Any], ...], int]:
     """Carry the run out in a copy of the world; one that dies is started again two days later. What it has made."""
-    with _copy_of(world.database.url) as url:
+    with copy_of(world.database.url) as url:
         clock.travel_to(morning(date(2026, 4, 7)))
         first, counted = database_of(url), 0
         begun = first.transaction

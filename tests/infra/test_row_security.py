@@ -16,8 +16,10 @@ from tenancy.models import Tenant
 GLOBAL_TABLES = {
     "sip_domain", "client", "access_token", "node", "gateway", "phone_number", "rate_deck", "set_aside_record",
     "idempotency_record", "schedule_entry", "bank_mapping", "bank_statement", "bank_statement_line",
-    "stripe_event", "maintenance_window", "platform_call_policy", "node_drain", "live_node", "node_boot",
-    "started_hour", "seen_leg", "hour_sign_off", "invoice_run", "fapiao_number",
+    "stripe_event", "maintenance_window", "platform_call_policy", "node_drain", "live_node", "sip_edge", "node_boot",
+    "tunnel_gateway", "tunnel_block", "tunnel_key", "started_hour", "seen_leg", "hour_sign_off", "invoice_run",
+    "fapiao_number", "sign_in_attempts", "canary_watch", "window_node",
+    "gateway_state", "pooled_number", "number_event",
 }  # fmt: skip
 
 

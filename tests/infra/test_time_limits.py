@@ -12,7 +12,7 @@ from infra.kit import unit_of_work
 from infra.kit.database import Scope
 from infra.kit.sealing import Seal
 from infra.kit.unit_of_work import BodyTooSlow, UnitOfWork, read_body
-from tenancy import tokens
+from tenancy.callers import Callers
 from tests.api import Api
 
 Message = dict[str, Any]
@@ -42,7 +42,7 @@ async def test_a_request_without_an_answer_in_time_gets_503(api: Api, path: str)
     unit = UnitOfWork(
         silent,
         database=api.database,
-        authenticate=tokens.authenticate,
+        authenticate=Callers(api.settings).authenticate,
         seal=Seal(api.settings.secret_key),
         body_limit_bytes=1_000,
         answer_timeout_seconds=0.5,

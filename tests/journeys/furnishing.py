@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from billing.cards.stand_in.server import StandIn
+from tests.journeys.examples.edges import edge_body
+from tests.journeys.examples.endings import ending_ids
 from tests.journeys.examples.finance import one_off_charge_body, re_rating_wanted, refund_body, statement_upload
 from tests.journeys.examples.leases import consent_wanted, fault_body, upload_of_deck, window_body
+from tests.journeys.examples.papers import equipment_body, paper_upload
+from tests.journeys.examples.people import identity_provider_body, new_person
 from tests.journeys.house import House
 from tests.switch.esl.scripted_node import ScriptedNode
 from tests.world import MOBILE, World
@@ -14,7 +18,7 @@ async def furnished(world: World, stand_in: StandIn, event_socket: ScriptedNode)
     """Two tenants side by side since 1 June; it is 2 July and `theirs` has called, been invoiced and paid."""
     await world.has_prices()
     ours = await world.signs(seats=1, opens="2026-06-01")
-    theirs = await world.signs(seats=2, opens="2026-06-01")
+    theirs = await world.signs(seats=2, opens="2026-06-01", terms={"equipment_on_register": True})
     await world.travel_to("2026-05-31 09:00")
     await ours.pays_everything()
     payment = await theirs.pays_everything()
@@ -23,7 +27,7 @@ async def furnished(world: World, stand_in: StandIn, event_socket: ScriptedNode)
     await world.travel_to("2026-06-17 12:00")
     record = await theirs.seat(1).record(MOBILE, milliseconds=60_000)
     await world.node_reports(record, await theirs.seat(1).node())
-    await world.operator.does("/v1/maintenance-windows", window_body("2026-06-21"))
+    window = await world.operator.does("/v1/maintenance-windows", window_body("2026-06-21"))
     await world.travel_to("2026-07-02 09:00")
     deck = (await upload_of_deck(world, "theirs", default=False).send()).json()
     await world.operator.does(f"/v1/contracts/{theirs.contract_id}/rate-deck", {"rate_deck_id": deck["deck_id"]})
@@ -31,18 +35,27 @@ async def furnished(world: World, stand_in: StandIn, event_socket: ScriptedNode)
     statement = (await (await statement_upload(world)).send()).json()
     await theirs.admin.send("PUT", f"/v1/tenants/{theirs.tenant_id}/tax-particulars", json=_tax_particulars())
     fault = await theirs.admin.does("/v1/faults", fault_body(theirs, "2026-06-15"))
+    paper = (await paper_upload(theirs).send()).json()
+    equipment = await world.operator.does("/v1/equipment", equipment_body(theirs))
     consent = await theirs.admin.does(*consent_wanted(theirs))
     re_rating = await world.finance.does(*re_rating_wanted(theirs))
     monthly = (await theirs.invoice("monthly")).plain["invoice_id"]
     given_up = await world.finance.does(f"/v1/invoices/{monthly}/write-off", {"reason": "insolvent"})
     await world.finance.does(f"/v1/write-offs/{given_up['write_off_id']}/reversal", {"reason": "they pay"})
+    seat_id = (await theirs.admin.ask("/v1/seats"))["items"][0]["seat_id"]
+    hand_out = await theirs.admin.does(f"/v1/seats/{seat_id}/hand-outs", {})
+    endings = await ending_ids(world, theirs)
+    provider = f"/v1/tenants/{theirs.tenant_id}/identity-provider"
+    await theirs.admin.send("PUT", provider, json=identity_provider_body())
+    person_id = await new_person(world, theirs)
     return House(
         world,
         stand_in,
         event_socket,
         ours,
         theirs,
-        {
+        endings
+        | {
             "tenant_id": theirs.tenant_id,
             "contract_id": theirs.contract_id,
             "client_id": theirs.admin.client_id,
@@ -55,16 +68,25 @@ async def furnished(world: World, stand_in: StandIn, event_socket: ScriptedNode)
             "re_rating_id": re_rating["re_rating_id"],
             "write_off_id": given_up["write_off_id"],
             "consent_id": consent["consent_id"],
+            "paper_id": paper["paper_id"],
+            "equipment_id": equipment["equipment_id"],
+            "person_id": person_id,
             "reminder_id": (await theirs.admin.ask("/v1/reminders"))["items"][0]["reminder_id"],
             "statement_id": statement["statement_id"],
+            "window_id": window["window_id"],
             "month": "2026-07",
             "line_number": "1",
             "node": "node-1",
+            "edge_id": (await world.operator.does("/v1/sip-edges", edge_body()))["edge_id"],
             "hour": "2026-06-17T10",
             "order_id": (await theirs.admin.ask("/v1/seat-orders"))["items"][0]["order_id"],
-            "seat_id": (await theirs.admin.ask("/v1/seats"))["items"][0]["seat_id"],
+            "seat_id": seat_id,
+            "hand_out_id": hand_out["hand_out_id"],
             "deck_id": deck["deck_id"],
             "node_id": (await world.operator.ask("/v1/nodes"))["items"][0]["node_id"],
+            "gateway_id": (await world.operator.does("/v1/gateways", {"name": "spare", "host": "192.0.2.12"}))[
+                "gateway_id"
+            ],
             "number": (await theirs.admin.ask("/v1/phone-numbers"))["items"][0]["number"],
         },
     )

@@ -9,10 +9,12 @@ from tests.journeys.examples import EXAMPLES
 from tests.journeys.house import House
 from tests.world import PRICES, World
 
-NOT_UNDER_V1 = {"IssueToken", "RevokeToken", "ReceiveStripeEvent"}
-"""RFC 6749, RFC 7009 and Stripe say how these are called; they have tests of their own."""
+NOT_UNDER_V1 = {"IssueToken", "RevokeToken", "ReceiveStripeEvent"} | {
+    "SignIn", "AcceptInvitation", "ForgetPassword", "ResetPassword", "ChangePassword", "SignOut", "SignOutEverywhere",
+}  # fmt: skip
+"""RFC 6749, RFC 7009, Stripe and browsers say how these are called; they have tests of their own."""
 
-NOBODYS = {"node_id", "month", "line_number", "node", "hour"}
+NOBODYS = {"window_id", "gateway_id", "node_id", "month", "line_number", "node", "hour"}
 """Path parameters whose values belong to no tenant."""
 
 

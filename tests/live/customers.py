@@ -48,6 +48,15 @@ class Desk:
         """A JSON answer to a JSON body."""
         return (await self._send("PUT", path, json=body)).json()
 
+    async def delete(self, path: str) -> None:
+        """Nothing comes back."""
+        await self._send("DELETE", path)
+
+    async def upload(self, path: str, content: bytes, media_type: str, **params: Any) -> Any:
+        """A JSON answer to a file."""
+        headers = {"content-type": media_type}
+        return (await self._send("POST", path, content=content, params=params, headers=headers)).json()
+
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncGenerator[httpx.Response]:
         """An answer that goes on, from its beginning."""
@@ -76,7 +85,7 @@ class Desk:
         return answer
 
     async def _try(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        headers = {"authorization": f"Bearer {await self._signed_in()}"}
+        headers = {"authorization": f"Bearer {await self._signed_in()}"} | arguments.pop("headers", {})
         return await self._http.request(method, path, headers=headers, **arguments)
 
     async def _signed_in(self) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from switch.sip.phone import Phone
 from tests.live.customers import Office
 from tests.live.system import NODES
+from tests.live.waiting import until
 
 FORBIDDEN = 403
+NOT_REGISTERED = 480
+FORGOTTEN_LIMIT_SECONDS = 20.0
 
 
 async def test_nodes_started_from_node_config_are_active(office: Office) -> None:
@@ -45,6 +48,29 @@ async def test_new_credentials_replace_the_old_ones(office: Office) -> None:
     assert new != old
     assert await phone.register() == FORBIDDEN
     assert await (await seat.phone()).register() == 200
+
+
+async def test_only_what_was_registered_with_an_old_password_is_forgotten_however_late(office: Office) -> None:
+    customer = await office.customer(seats=3)
+    renewed, old, colleague = customer.seats
+    caller = await colleague.registered()
+    await old.registered()
+    office.system.worker.stop()
+    try:
+        await renewed.reissue()
+        await renewed.registered()
+        await old.reissue()
+        assert (await caller.call(old.extension)).status == 200
+    finally:
+        office.system.worker.start()
+
+    async def is_forgotten() -> bool:
+        call = await caller.call(old.extension)
+        await call.hangup()
+        return call.status == NOT_REGISTERED
+
+    await until(is_forgotten, "the old registration is forgotten", limit_seconds=FORGOTTEN_LIMIT_SECONDS)
+    assert (await caller.call(renewed.extension)).status == 200
 
 
 async def test_a_seat_that_is_not_served_here_is_refused_at_the_other_node(office: Office) -> None:

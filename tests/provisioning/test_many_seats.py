@@ -88,7 +88,7 @@ async def test_two_workers_at_once_open_each_seat_once(world: World) -> None:
 
 async def test_orders_of_two_tenants_at_once_do_not_overbook_the_cluster(world: World) -> None:
     await world.change_node("alpha", capacity_seats=10)
-    await world.change_node("beta", capacity_seats=5)
+    await world.change_node("beta", capacity_seats=6)
     renters = [await world.api.tenant(f"t{index}") for index in range(3)]
     signed = [(renter, await world.contract(renter)) for renter in renters]
     answers = await asyncio.gather(

@@ -211,14 +211,19 @@ async def test_a_full_cluster_sells_no_more_and_nothing_is_left_of_the_order(wor
     contract_id = await world.contract(tenant_id)
     await world.change_node("alpha", capacity_seats=5)
     await world.change_node("beta", capacity_seats=5)
-    full = await world.order(tenant_id, contract_id, quantity=11, effective_on=TODAY)
+    full = await world.order(tenant_id, contract_id, quantity=6, effective_on=TODAY)
     assert (full.status_code, full.json()["code"], full.json()["field"]) == (409, "cluster_full", "quantity")
     assert await world.seats(tenant_id) == []
     assert await open_invoices(world, tenant_id) == []
-    await world.placed(tenant_id, contract_id, quantity=10, effective_on=TODAY)
+    await world.placed(tenant_id, contract_id, quantity=5, effective_on=TODAY)
     await world.placed(tenant_id, contract_id, item="circuit", quantity=30, effective_on=TODAY)
     more = await world.order(tenant_id, contract_id, quantity=1, effective_on=TODAY)
     assert (more.status_code, more.json()["code"]) == (409, "cluster_full")
+    other = await world.api.tenant("another")
+    await world.placed(other, await world.contract(other), quantity=5, effective_on=TODAY)
+    third = await world.api.tenant("third")
+    last = await world.order(third, await world.contract(third), quantity=1, effective_on=TODAY)
+    assert (last.status_code, last.json()["code"]) == (409, "cluster_full")
 
 
 async def test_nothing_is_added_before_something_opens(world: World) -> None:

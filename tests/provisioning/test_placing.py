@@ -119,3 +119,43 @@ async def test_before_any_node_has_answered_those_expected_are_chosen(world: Wor
     await world.placed(tenant_id, await world.contract(tenant_id), quantity=1, effective_on=TODAY)
     placed = await place_of(world, tenant_id)
     assert {placed.home_node, placed.spare_node} == {"alpha", "beta"}
+
+
+async def test_a_tenant_that_outgrows_its_home_is_given_another_and_goes_there_when_it_is_quiet(world: World) -> None:
+    tenant_id, contract_id, _ = await world.opened(seats=4)
+    before = await place_of(world, tenant_id)
+    await world.change_node(before.home_node, capacity_seats=5)
+    await world.placed(tenant_id, contract_id, quantity=2, effective_on=TODAY)
+    grown = await place_of(world, tenant_id)
+    assert (grown.home_node, grown.serving_node) == (before.spare_node, before.home_node)
+    assert grown.spare_node == before.home_node
+    later(11)
+    moved = await placing.bring_home(runtime(world), control=Nodes(**{before.home_node: []}))
+    assert moved == [tenant_id]
+    assert (await place_of(world, tenant_id)).serving_node == before.spare_node
+
+
+async def test_a_tenant_whose_home_has_left_belongs_where_it_is_served(world: World) -> None:
+    tenant_id, _, _ = await world.opened()
+    before = await place_of(world, tenant_id)
+    await world.node("gamma")
+    await world.change_node(before.home_node, state="left", state_changed_at=clock.now())
+    await placing.settle_placements(runtime(world), control=Nodes())
+    settled = await place_of(world, tenant_id)
+    assert (settled.home_node, settled.serving_node) == (before.spare_node, before.spare_node)
+    assert settled.spare_node == "gamma"
+
+
+async def test_seats_that_are_returned_give_their_room_back(world: World) -> None:
+    tenant_id, contract_id, _ = await world.opened(seats=4)
+    async with world.api.database.transaction(Scope.platform()) as session:
+        rooms = await placing.rooms(session)
+    home = (await place_of(world, tenant_id)).home_node
+    assert (rooms[home].home, rooms[home].free) == (4, 996)
+    spare = (await place_of(world, tenant_id)).spare_node
+    assert spare is not None
+    assert (rooms[spare].home, rooms[spare].reserve, rooms[spare].shortfall) == (0, 4, 0)
+    waiting = await world.placed(tenant_id, contract_id, quantity=3, effective_on=TODAY + timedelta(days=5))
+    await world.operator.post(f"/v1/seat-orders/{waiting['order_id']}/cancellation", {})
+    async with world.api.database.transaction(Scope.platform()) as session:
+        assert (await placing.rooms(session))[home].home == 4

@@ -16,12 +16,12 @@ from infra.kit.sealing import Seal
 from provisioning import reconcile
 from switch.commands import NodeControl
 from switch.errors import NodesNotReached
-from switch.models import CanaryCheck
+from switch.models import CanaryCheck, SipAccount
 from switch.simulator.node import SimulatedNode
 from switch.sip.phone import Phone
 from tenancy import tenants
 from tenancy.models import Tenant
-from tests.jobs import job_counts
+from tests.jobs import JobCount, job_counts
 from tests.provisioning.world import TODAY, World, travel
 from tests.switch.cluster import add_node, add_tenant, opened_office, read_node, simulated_node
 from tests.switch.simulator.office import DOMAIN, PASSWORD, Office
@@ -44,8 +44,11 @@ class Floor:
         return Runtime(self.world.api.database, self.world.api.settings)
 
     async def register(self, extension: str) -> None:
-        """A phone registers and goes on its way."""
-        self.office.add_user(extension)
+        """A phone registers, with what its account is now, and goes on its way."""
+        async with self.world.api.database.transaction(Scope.platform()) as session:
+            query = select(SipAccount.generation).where(SipAccount.username == extension)
+            generation = (await session.execute(query)).scalar_one()
+        self.office.add_user(extension, registration_metadata=str(generation))
         async with Phone(extension, DOMAIN, server=self.simulated.sip_address(), password=PASSWORD) as phone:
             assert await phone.register() == 200
 
@@ -120,6 +123,37 @@ async def test_a_reissue_ends_the_registration_made_with_the_old_password(floor:
     await floor.world.operator.post(f"/v1/seats/{floor.seat_ids[0]}/credentials")
     await floor.world.work()
     assert await floor.registered() == (f"1002@{DOMAIN}",)
+
+
+async def test_a_phone_that_has_the_new_password_already_is_not_forgotten_by_a_flush_that_comes_late(
+    floor: Floor,
+) -> None:
+    await floor.world.operator.post(f"/v1/seats/{floor.seat_ids[0]}/credentials")
+    await floor.world.operator.post(f"/v1/seats/{floor.seat_ids[0]}/suspension", {"reason": "lost"})
+    await floor.world.operator.post(f"/v1/seats/{floor.seat_ids[0]}/resumption")
+    await floor.register("1001")
+    await floor.world.work()
+    assert await floor.registered() == (f"1001@{DOMAIN}",)
+
+
+async def test_a_registration_that_was_admitted_with_the_old_password_in_the_last_moment_ends_too(
+    floor: Floor,
+) -> None:
+    await floor.world.operator.post(f"/v1/seats/{floor.seat_ids[0]}/credentials")
+    await floor.world.work()
+    floor.office.add_user("1001", registration_metadata="1")
+    async with Phone("1001", DOMAIN, server=floor.simulated.sip_address(), password=PASSWORD) as phone:
+        assert await phone.register() == 200
+    queued = await job_counts(floor.world.database_url)
+    assert JobCount("provisioning.flush_registrations", "todo", 1) in queued
+    await reconcile.flush_registrations(floor.runtime, floor.tenant_id, floor.seat_ids, again=True)
+    assert await floor.registered() == ()
+
+
+async def test_a_node_that_cannot_list_its_registrations_is_asked_again(floor: Floor) -> None:
+    await floor.simulated.stop()
+    with pytest.raises(NodesNotReached):
+        await reconcile.flush_registrations(floor.runtime, floor.tenant_id, floor.seat_ids[:1])
 
 
 async def test_a_returned_seats_registration_ends_with_its_last_day(floor: Floor) -> None:

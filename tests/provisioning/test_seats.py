@@ -41,9 +41,10 @@ async def test_a_seat_tells_where_its_phone_registers(world: World) -> None:
     assert (seat["state"], seat["extension"], seat["sip"]["username"], seat["sip"]["domain"]) == (
         "open", "1001", "1001", domain,
     )  # fmt: skip
-    assert [server["role"] for server in seat["sip"]["servers"]] == ["serving", "spare"]
+    places = [(server["role"], server["transport"]) for server in seat["sip"]["servers"]]
+    assert places == [("serving", "udp"), ("spare", "udp"), ("serving", "tcp"), ("spare", "tcp")]
     moved = (await viewer.get(f"/v1/seats/{seat_ids[0]}")).json()
-    assert [server["role"] for server in moved["sip"]["servers"]] == ["serving", "home"]
+    assert [server["role"] for server in moved["sip"]["servers"]] == ["serving", "home"] * 2
     assert moved["sip"]["servers"][0]["port"] == seat["sip"]["servers"][1]["port"]
     assert seat["sip"]["servers"][0]["transport"] == "udp"
 

@@ -7,12 +7,15 @@ from datetime import date, timedelta
 
 from infra.kit import clock
 from switch.admission import SeatView, Standing, TenantView
+from switch.gateway_choice import GatewayOption
 from switch.live.models import LiveLeg
 from switch.routing import Call, Origin
 
 NODE = "node-1"
 DAY = date(2026, 7, 1)
 NUMBER = "861088880001"
+GATEWAYS = (GatewayOption("carrier", priority=10), GatewayOption("spare", priority=20))
+CARRIER = GATEWAYS[:1]
 
 TENANT = TenantView(
     tenant_id="ten_a",
@@ -68,7 +71,7 @@ def from_seat(dialled: str, *, extension: str = "1001", context: str = "ten_a", 
         on=DAY,
         caller=extension,
         extension=extension,
-        gateways=("carrier", "spare"),
+        gateways=GATEWAYS,
     )
 
 
@@ -82,5 +85,5 @@ def from_gateway(dialled: str, *, caller: str = "13911112222") -> Call:
         on=DAY,
         caller=caller,
         gateway="carrier",
-        gateways=("carrier", "spare"),
+        gateways=GATEWAYS,
     )

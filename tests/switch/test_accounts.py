@@ -73,9 +73,9 @@ async def test_a_reissued_password_replaces_the_old_one(database: Database) -> N
     tenant = await add_tenant(database)
     old = (await _open(database, tenant, ("seat_1", "1001")))["seat_1"]
     async with database.transaction(Scope.platform()) as session:
-        new = await accounts.reissue(session, tenant, "seat_1")
+        new = (await accounts.reissue(session, tenant, ["seat_1"]))["seat_1"]
         with pytest.raises(AccountUnknown):
-            await accounts.reissue(session, tenant, "seat_unknown")
+            await accounts.reissue(session, tenant, ["seat_1", "seat_unknown"])
     account = (await _rows(database))["1001"]
     assert new != old
     assert (account.a1_hash, account.generation) == (_hash(tenant, "1001", new), 2)
@@ -111,4 +111,4 @@ async def test_a_tenants_own_role_may_reissue_but_not_open(database: Database) -
     async with database.transaction(Scope.platform()) as session:
         opened = await accounts.open_accounts(session, tenant, [("seat_1", "1001")])
     async with database.transaction(Scope.tenant(tenant.tenant_id)) as session:
-        assert await accounts.reissue(session, tenant, "seat_1") != opened["seat_1"]
+        assert (await accounts.reissue(session, tenant, ["seat_1"]))["seat_1"] != opened["seat_1"]

@@ -35,7 +35,7 @@ from switch.routing import (
     SeatRoute,
     route,
 )
-from tests.switch.builders import DAY, NODE, NUMBER, TENANT, from_gateway, from_seat, tenant
+from tests.switch.builders import CARRIER, DAY, NODE, NUMBER, TENANT, from_gateway, from_seat, tenant
 
 LANDLINE, MOBILE, BANK = "861064012345", "8613800138000", "95588"
 
@@ -131,7 +131,7 @@ def test_every_call_is_counted_for_its_tenant_and_for_the_seats_that_take_part(c
 
 
 def sent_on(dialled: str, *, ran: Direction | None = Direction.INBOUND, context: str = "ten_a") -> Call:
-    return Call(Origin.SENT_ON, NODE, context, dialled, DAY, gateways=("carrier",), seat_id="seat_1", ran=ran)
+    return Call(Origin.SENT_ON, NODE, context, dialled, DAY, gateways=CARRIER, seat_id="seat_1", ran=ran)
 
 
 @pytest.mark.parametrize("ran", [Direction.INBOUND, Direction.OUTBOUND])
@@ -310,7 +310,8 @@ def test_every_reason_has_its_words_and_a_proper_answer() -> None:
     assert explain("daily_cap_reached") == EXPLANATIONS[Reason.DAILY_CAP_REACHED]
     assert explain(None) is None
     assert explain("something of an older version") is None
-    new = set(Reason) - {Reason.UNKNOWN_NUMBER, Reason.DESTINATION_INVALID}
+    assert SIP_ANSWERS[Reason.MEDIA_NOT_ENCRYPTED].status == 488  # the offer of the phone is what is wrong
+    new = set(Reason) - {Reason.UNKNOWN_NUMBER, Reason.DESTINATION_INVALID, Reason.MEDIA_NOT_ENCRYPTED}
     assert {SIP_ANSWERS[reason].status for reason in new} == {403, 486, 503}
 
 

@@ -22,6 +22,7 @@ from switch.commands import (
     TenantService,
     Verdict,
     read_channels,
+    read_generations,
     read_registrations,
     read_status,
 )
@@ -125,7 +126,7 @@ async def test_a_node_is_asked_how_it_is_whom_it_knows_and_to_find_its_gateways(
         assert status.version.startswith("1.11.")
         assert await control.user_exists(node, "canary", DOMAIN)
         assert not await control.user_exists(node, "nobody", DOMAIN)
-        assert (await control.rescan_gateways(node)).is_done
+        assert (await control.run(node, "reloadacl", "reloadxml"))[0].is_done
         assert await control.live_calls(node) == ()
 
 
@@ -185,6 +186,20 @@ def test_answers_that_are_none_are_not_read() -> None:
     assert read_status("-ERR no reply") is None
     assert read_channels("not json") is None
     assert read_registrations("Invalid Profile!", DOMAIN) is None
+    assert read_generations("-ERR no reply") is None
+
+
+def test_what_phones_registered_with_is_read_from_the_list() -> None:
+    rows = (
+        '[{"reg_user":"1001","realm":"A.example","token":"x","metadata":"3"},'
+        '{"reg_user":"1002","realm":"a.example","metadata":null},{"reg_user":"1003","realm":"a.example"}]'
+    )
+    assert read_generations(f'{{"row_count":3,"rows":{rows}}}') == {
+        "1001@a.example": "3",
+        "1002@a.example": "",
+        "1003@a.example": "",
+    }
+    assert read_generations('{"row_count":0}') == {}
 
 
 async def test_only_a_suspended_tenant_of_this_generation_is_cleared(

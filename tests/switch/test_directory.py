@@ -56,6 +56,22 @@ async def test_an_open_seat_of_an_active_tenant_is_found_with_its_context(exchan
     assert "dial-string" in await exchange.look_up(renter, "1002", RING)
 
 
+async def test_a_registration_is_marked_with_the_generation_of_its_account_and_a_call_is_not(
+    exchange: Exchange,
+) -> None:
+    renter = await exchange.add_tenant()
+    before = await exchange.look_up(renter, "1001", REGISTER)
+    async with exchange.api.database.transaction(Scope.platform()) as session:
+        account = update(SipAccount).where(SipAccount.seat_id == renter.seats["1001"]).values(generation=17)
+        await session.execute(account)
+    after = await exchange.look_up(renter, "1001", REGISTER)
+    assert 'name="registration_metadata" value="17"' in after
+    assert "registration_metadata" in before
+    assert before != after
+    for purpose in (INVITE, RING):
+        assert "registration_metadata" not in await exchange.look_up(renter, "1001", purpose)
+
+
 async def test_a_suspension_holds_from_its_commit_for_every_kind_of_lookup(exchange: Exchange) -> None:
     renter = await exchange.add_tenant()
     assert NOT_FOUND not in await exchange.look_up(renter, "1001", REGISTER)
@@ -177,7 +193,7 @@ async def test_a_reissued_password_counts_at_the_next_lookup(exchange: Exchange)
     renter = await exchange.add_tenant()
     before = await exchange.look_up(renter, "1001", REGISTER)
     async with exchange.api.database.transaction(Scope.platform()) as session:
-        await accounts.reissue(session, renter.tenant, renter.seats["1001"])
+        await accounts.reissue(session, renter.tenant, [renter.seats["1001"]])
     assert await exchange.look_up(renter, "1001", REGISTER) != before
 
 

@@ -280,7 +280,8 @@ async def test_a_node_started_from_node_config_is_fine_until_something_changes(
         changed = await system.health()
         assert "gateway later in" in wrong(list(changed.findings))
         assert any(
-            line.strip().startswith("-> write its configuration") for line in commands_switch.health_lines(changed)
+            line.strip().startswith("-> switchd tells it within seconds")
+            for line in commands_switch.health_lines(changed)
         )
         async with database.transaction(Scope.platform()) as session:
             row = await nodes.get_by_name(session, "fs-1")

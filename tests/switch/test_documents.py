@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.parse
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -25,7 +26,7 @@ from switch.documents.directory import HashRefused
 from switch.documents.forms import calling_tenant, source_address
 from switch.documents.markup import NotWritable, element
 from switch.routing import Call, Origin, Route, route
-from tests.switch.builders import DAY, NUMBER, TENANT, from_gateway, from_seat, tenant
+from tests.switch.builders import CARRIER, DAY, GATEWAYS, NUMBER, TENANT, from_gateway, from_seat, tenant
 
 A1_HASH = "0123456789abcdef0123456789abcdef"
 USER = DirectoryUser("a.example", "1001", A1_HASH, "ten_a", "seat_1", "ten_a")
@@ -144,7 +145,7 @@ def test_a_call_between_seats_marks_both_legs() -> None:
 
 
 def test_a_call_out_bills_by_its_gateway_leg_and_shows_the_tenants_number() -> None:
-    steps = actions(route(from_seat("13800138000"), TENANT))
+    steps = actions(route(replace(from_seat("13800138000"), gateways=CARRIER), TENANT))
     caller = settings_of(steps)
     gateway_leg, target = bridged(steps)
     assert target == "sofia/gateway/carrier/8613800138000"
@@ -180,7 +181,8 @@ def test_an_emergency_call_tries_every_gateway_and_carries_no_service_mark() -> 
     steps = actions(route(from_seat("110"), tenant(standing=Standing.SUSPENDED)), "emergency")
     leg, targets = bridged(steps)
     assert targets == (
-        "[seatline_gateway=carrier]sofia/gateway/carrier/110|[seatline_gateway=spare]sofia/gateway/spare/110"
+        "[seatline_gateway=carrier,leg_progress_timeout=15]sofia/gateway/carrier/110"
+        "|[seatline_gateway=spare]sofia/gateway/spare/110"
     )
     assert leg["seatline_direction"] == settings_of(steps)["seatline_direction"] == "emergency"
     assert "seatline_service" not in leg
@@ -299,8 +301,8 @@ def test_a_dialplan_form_says_who_calls_whom() -> None:
         "variable_sip_network_ip": "192.0.2.10",
         "variable_sip_network_port": "5071",
     }
-    call = dialplan_call(form, node="node-1", gateways=("carrier", "spare"), on=DAY)
-    assert call == Call(Origin.SEAT, "node-1", "ten_a", "1002", DAY, "1001", "1001", None, ("carrier", "spare"))
+    call = dialplan_call(form, node="node-1", gateways=GATEWAYS, on=DAY)
+    assert call == Call(Origin.SEAT, "node-1", "ten_a", "1002", DAY, "1001", "1001", None, GATEWAYS)
     assert calling_tenant(form) == "ten_a"
     assert source_address(form) == ("192.0.2.10", 5071)
     assert source_address(form | {"variable_sip_network_port": "1" * 5_000}) == ("192.0.2.10", 0)
@@ -318,3 +320,16 @@ def test_a_gateway_is_known_by_its_address_and_its_port_decides_between_two() ->
     assert SETTINGS.gateway_from("198.51.100.7", 5060) == SETTINGS.gateways[1]
     assert SETTINGS.gateway_from("203.0.113.1", 5060) is None
     assert SETTINGS.gateway_from("nonsense", 5060) is None
+
+
+def test_where_networks_overlap_the_narrowest_says_whose_call_it_is() -> None:
+    wide = Gateway("wide", "198.51.100.1", 5060, sources=("198.51.0.0/16", "2001:db8::/32"))
+    same = Gateway("same", "198.51.100.7", 5080)
+    mine = Gateway("mine", "198.51.100.7", 5070)
+    six = Gateway("six", "2001:db8::7", 5070)
+    settings = replace(SETTINGS, gateways=(wide, same, mine, six))
+    assert settings.gateway_from("198.51.100.7", 5060) == same
+    assert settings.gateway_from("198.51.100.7", 5070) == mine
+    assert settings.gateway_from("198.51.100.8", 5070) == wide
+    assert settings.gateway_from("2001:db8::7", 5060) == six
+    assert settings.gateway_from("2001:db8::8", 5060) == wide

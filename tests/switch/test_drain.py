@@ -115,11 +115,7 @@ async def test_calls_end_by_themselves_and_then_the_node_is_drained_until_it_is_
         assert (await becomes(api, operator, "cancelled"))["state"] == "active"
         assert (simulated.core.paused_inbound, simulated.core.paused_outbound) == (False, False)
         assert await phone.register() == 200
-    assert await jobs_of(api) == [
-        "provisioning.evacuate_node",
-        "provisioning.welcome_node",
-        "switch.rescan_gateways",
-    ]
+    assert await jobs_of(api) == ["provisioning.evacuate_node", "provisioning.welcome_node"]
 
 
 async def test_the_deadline_ends_what_still_runs_but_no_emergency_call(

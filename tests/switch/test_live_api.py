@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from switch.live.feed import LiveFeed
 from switch.live.models import LiveLeg, LiveNode, LiveRegistration
 from switch.live.stream import follow
 from switch.sip.phone import Phone
+from tenancy import tokens
 from tenancy.roles import permissions_of
 from tests.api import Api, Caller
 from tests.switch.builders import running_leg
@@ -132,7 +134,8 @@ async def test_a_stream_tells_what_changes_and_ends_with_its_token(api: Api) -> 
     await add(api, running_leg(ours, "fs-1", "leg-1"), running_leg(theirs, "fs-1", "leg-2"))
     principal, authorization, _ = await listener(api, ours)
     feed = LiveFeed(api.database, look_interval_seconds=0.02)
-    stream = follow(api.database, feed, principal, authorization, tenant_id=ours, heartbeat_seconds=0.5)
+    authenticated = partial(tokens.authenticate, authorization=authorization)
+    stream = follow(api.database, feed, principal, authenticated, tenant_id=ours, heartbeat_seconds=0.5)
     async with aclosing(stream):
         name, content = await hear(stream)
         assert (name, [leg["leg_id"] for leg in content["calls"]]) == ("snapshot", ["leg-1"])

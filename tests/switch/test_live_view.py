@@ -249,6 +249,12 @@ def test_a_registration_of_nobody_is_not_kept(headers: dict[str, str]) -> None:
     assert len(registrations) == 0
 
 
+def test_the_systems_own_canary_is_nobodys_phone() -> None:
+    registrations = LiveRegistrations()
+    registrations.apply(registered("sofia::register", user="canary"), now=NOW, at_seconds=0.0)
+    assert (len(registrations), take(registrations)) == (0, ([], []))
+
+
 def test_strange_values_of_a_registration_do_no_harm() -> None:
     registrations = LiveRegistrations()
     strange = {"expires": "9" * 50, "network-port": "70000", "contact": "a\x00b", "status": "?"}

@@ -86,7 +86,11 @@ async def test_a_call_from_outside_to_a_number_that_was_released_rings_nowhere(e
     renter = await exchange.add_tenant()
     async with exchange.api.database.transaction(Scope.platform()) as session:
         await phone_numbers.release(session, f"+{renter.number}")
-    form = recorded_form("dialplan") | {"Caller-Context": "public", "Caller-Destination-Number": f"+{renter.number}"}
+    form = recorded_form("dialplan") | {
+        "Caller-Context": "public",
+        "Caller-Destination-Number": f"+{renter.number}",
+        "variable_sip_network_ip": "192.0.2.10",
+    }
     assert "seatline_refusal=unknown_number" in await exchange.ask("dialplan", form)
     assert "seatline_refusal=number_not_yours" in await exchange.dial(renter, "13800138000")
 
@@ -133,7 +137,26 @@ async def test_the_profiles_are_answered_with_the_gateways_of_this_moment(exchan
     assert 'value="p&amp;&lt;word&gt;"' in document
 
 
-@pytest.mark.parametrize("name", ["acl.conf", "json_cdr.conf", "event_socket.conf", ""])
+async def test_who_may_call_in_is_answered_and_who_may_command_is_not(exchange: Exchange) -> None:
+    document = await exchange.ask("configuration", recorded_form("sofia-configuration") | {"key_value": "acl.conf"})
+    assert 'cidr="192.0.2.10/32"' in document
+    assert 'name="gateways"' in document
+    assert "127.0.0" not in document
+
+
+async def test_a_call_from_an_address_of_no_gateway_is_refused_whatever_the_node_let_in(exchange: Exchange) -> None:
+    renter = await exchange.add_tenant()
+    form = recorded_form("dialplan") | {
+        "Caller-Context": "public",
+        "Caller-Destination-Number": f"+{renter.number}",
+        "variable_sip_network_ip": "198.51.100.7",
+    }
+    document = await exchange.ask("dialplan", form)
+    assert "seatline_refusal=unknown_gateway" in document
+    assert renter.tenant_id not in document
+
+
+@pytest.mark.parametrize("name", ["json_cdr.conf", "event_socket.conf", ""])
 async def test_every_other_configuration_file_is_the_nodes_own(exchange: Exchange, name: str) -> None:
     assert NOT_FOUND in await exchange.ask("configuration", recorded_form("sofia-configuration") | {"key_value": name})
 

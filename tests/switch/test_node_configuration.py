@@ -192,6 +192,21 @@ def test_ports_limits_and_addresses_are_the_settings(settings: NodeConfiguration
     assert "force-register-domain" not in internal
 
 
+def test_who_commands_a_node_stands_in_its_own_file_and_who_calls_in_in_a_list(
+    settings: NodeConfiguration, tmp_path: Path
+) -> None:
+    control = ("127.0.0.0/8", "::1/128", "10.1.2.3")
+    write_node_configuration(replace(settings, control_networks=control), tmp_path / "conf")
+    root, _ = read(tmp_path / "conf")
+    socket = configured(root, "event_socket.conf")
+    admitted = [item.get("value") for item in socket.iter("param") if item.get("name") == "apply-inbound-acl"]
+    assert admitted == ["127.0.0.0/8", "10.1.2.3/32"], "of the address family that it listens in"
+    lists = {
+        item.get("name"): [node.get("cidr") for node in item] for item in configured(root, "acl.conf").iter("list")
+    }
+    assert lists == {"gateways": ["192.0.2.10/32", "192.0.2.11/32"]}
+
+
 def test_by_default_no_call_is_cut_for_want_of_media(settings: NodeConfiguration, tmp_path: Path) -> None:
     write_node_configuration(settings, tmp_path / "conf")
     assert "rtp-timeout-sec" not in (tmp_path / "conf/autoload_configs/sofia.conf.xml").read_text(encoding="utf-8")

@@ -7,12 +7,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from infra.kit.database import Scope
+from switch import gateways
 from switch.admission import SIP_ANSWERS, Reason
 from switch.call_policy import HOUSE_POLICY, CallPolicy
 from switch.documents import dialplan, dialplan_call
 from switch.routing import Call, Direction, Origin, route
 from tests.api import Api
-from tests.switch.builders import DAY, NODE, NUMBER, TENANT, from_gateway, from_seat, tenant
+from tests.switch.builders import CARRIER, DAY, NODE, NUMBER, TENANT, from_gateway, from_seat, tenant
 from tests.switch.exchange import Exchange, recorded_form
 
 RECORD = ("seatline_tenant=", "seatline_leg=", "seatline_direction=", "seatline_destination=", "seatline_seat=")
@@ -26,7 +28,7 @@ def steps(text: str) -> list[tuple[str, str]]:
 
 
 def sent_on(dialled: str, ran: Direction = Direction.INBOUND) -> Call:
-    return Call(Origin.SENT_ON, NODE, "ten_a", dialled, DAY, gateways=("carrier",), seat_id="seat_1", ran=ran)
+    return Call(Origin.SENT_ON, NODE, "ten_a", dialled, DAY, gateways=CARRIER, seat_id="seat_1", ran=ran)
 
 
 def test_each_limit_is_named_before_it_is_counted_and_the_name_goes_when_all_have_let_the_call_through() -> None:
@@ -60,6 +62,13 @@ def test_a_call_for_help_is_never_counted(is_sent_on: bool) -> None:
     told = steps(dialplan("ten_a", route(call, NARROW), is_sent_on=is_sent_on))
     assert "limit" not in {application for application, _ in told}
     assert ("unset", "seatline_service") in told
+
+
+def test_help_may_talk_to_whoever_is_sent_on_to_it() -> None:
+    """Else the guard against relaying would part a party from outside and the emergency service."""
+    for is_sent_on in (True, False):
+        told = steps(dialplan("ten_a", route(sent_on("110"), TENANT), is_sent_on=is_sent_on))
+        assert "seatline_may_relay=true" in told[-1][1]
 
 
 @pytest.mark.parametrize("dialled", ["1002", "13800138000", "110", "1777", "0012025550123", "x"])
@@ -104,7 +113,7 @@ def test_a_form_with_a_carriers_leg_is_a_call_that_is_sent_on_in_whatever_contex
         "variable_seatline_direction": "inbound",
         "variable_seatline_extension": "1001",
     }
-    call = dialplan_call(form, node=NODE, gateways=("carrier",), on=DAY, gateway="carrier")
+    call = dialplan_call(form, node=NODE, gateways=CARRIER, on=DAY, gateway="carrier")
     assert (call.origin, call.seat_id, call.ran) == (Origin.SENT_ON, "seat_1", Direction.INBOUND)
     assert (call.extension, call.gateway) == (None, None)
     for leg in ("caller", "seat", ""):
@@ -118,7 +127,7 @@ def test_what_a_limit_hangs_up_with_is_what_its_reason_answers(reason: Reason) -
     assert answer.cause.isupper()
     assert (answer.status, answer.phrase) in {
         (403, "Forbidden"), (404, "Not Found"), (484, "Address Incomplete"), (486, "Busy Here"),
-        (503, "Service Unavailable"),
+        (488, "Not Acceptable Here"), (503, "Service Unavailable"),
     }  # fmt: skip
 
 
@@ -147,3 +156,29 @@ async def test_only_the_tenant_that_had_the_call_sends_it_on(exchange: Exchange)
     assert "relaying_not_allowed" in await asked(ours.tenant_id, "13800138000", ours.tenant_id)
     assert "not found" in await asked(theirs.tenant_id, extension, ours.tenant_id)
     assert "not found" in await asked("nowhere", extension, ours.tenant_id)
+
+
+async def test_a_party_that_is_sent_on_still_takes_its_place_at_its_gateway(exchange: Exchange) -> None:
+    """The seat's leg, which was counted, ends with the transfer; a carrier's lines would be given out twice."""
+    renter = await exchange.add_tenant()
+    async with exchange.api.database.transaction(Scope.platform()) as session:
+        await gateways.create_gateway(session, exchange.seal, name="small", host="192.0.2.11", capacity_calls=1)
+
+    async def counted(dialled: str, gateway: str, direction: str = "outbound") -> list[str]:
+        form = recorded_form("dialplan") | {
+            "Caller-Context": renter.tenant_id,
+            "Caller-Destination-Number": dialled,
+            "variable_seatline_tenant": renter.tenant_id,
+            "variable_seatline_leg": "gateway",
+            "variable_seatline_gateway": gateway,
+            "variable_seatline_direction": direction,
+        }
+        form.pop("variable_seatline_extension", None)
+        told = steps(await exchange.ask("dialplan", form))
+        return [data for name, data in told if name == "limit" and "gateways" in data]
+
+    assert await counted("1002", "small") == ["hash gateways small 1000000 !NORMAL_CIRCUIT_CONGESTION"]
+    assert await counted("1002", "carrier") == [], "without a capacity nothing is counted"
+    assert await counted("1002", "small", "inbound") == [], "calls in take no place"
+    assert await counted("1002", "gone") == []
+    assert await counted("110", "small") == [], "nothing stands before a call for help"

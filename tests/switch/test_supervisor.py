@@ -126,10 +126,7 @@ async def test_a_node_that_falls_silent_is_dead_within_seconds_and_welcome_when_
             assert await _jobs(database) == [("provisioning.evacuate_node", "fs-1")]
             async with _another_on(tmp_path / "again", office.url, port):
                 await _becomes(database, "fs-1", lambda node: node.state == "active")
-                assert (await _jobs(database))[1:] == [
-                    ("provisioning.welcome_node", "fs-1"),
-                    ("switch.rescan_gateways", None),
-                ]
+                assert (await _jobs(database))[1:] == [("provisioning.welcome_node", "fs-1")]
 
 
 @asynccontextmanager
@@ -207,7 +204,6 @@ async def test_dead_and_back_wake_the_jobs_that_follow_once(database: Database, 
     assert await _jobs(database) == [
         ("provisioning.evacuate_node", "fs-1"),
         ("provisioning.welcome_node", "fs-1"),
-        ("switch.rescan_gateways", None),
     ]
 
 

@@ -65,10 +65,10 @@ class Caller:
         """A JSON answer to a JSON body that replaces what is there."""
         return (await self._send("PUT", path, json=body)).json()
 
-    async def upload(self, path: str, content: bytes, **params: Any) -> Any:
-        """Post a CSV file."""
+    async def upload(self, path: str, content: bytes, *, media_type: str = "text/csv", **params: Any) -> Any:
+        """Post a file."""
         return (
-            await self._send("POST", path, content=content, params=params, headers={"content-type": "text/csv"})
+            await self._send("POST", path, content=content, params=params, headers={"content-type": media_type})
         ).json()
 
     async def close(self) -> None:

@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+import typst
+
 from infra.app.demo.callers import Caller
 from infra.app.demo.narrator import ExpectationFailed, until
 from infra.app.demo.world import LOOPBACK, pause
@@ -13,6 +15,11 @@ from switch.sip.call import Call
 from switch.sip.phone import Phone
 from switch.sip.policy import answers
 
+PAPERS = {
+    "unified_certificate": "Business licence",
+    "bank_account_permit": "Bank account permit",
+    "representative_id": "Legal representative's ID",
+}
 OPEN_TIMEOUT_SECONDS = 20.0
 ANSWER_TIMEOUT_SECONDS = 15.0
 
@@ -42,6 +49,17 @@ class Company:
             "/v1/contracts", tenant_id=self.tenant_id, preset=self.preset, opens_on=opens_on, title=title
         )
         self.contract_id = contract["contract_id"]
+
+    async def hand_in_papers(self) -> int:
+        """What `onsite` requires before anything opens (C19), reviewed by the operator; returns how many."""
+        for kind, title in PAPERS.items():
+            scan = await asyncio.to_thread(typst.compile, f"= {title}\n{self.name}".encode(), format="pdf")
+            paper = await self.operator.upload(
+                "/v1/papers", scan, media_type="application/pdf", kind=kind, tenant_id=self.tenant_id, file_name=title
+            )
+            review = f"/v1/papers/{paper['paper_id']}/review"
+            await self.operator.post(review, decision="accepted", reason="agrees with the original")
+        return len(PAPERS)
 
     async def order(self, *, effective_on: str) -> dict[str, Any]:
         """Order the opening seats."""

@@ -181,6 +181,9 @@ class Story:
                 is_caller_number=True,
             )
             await self._tenant_sign_in(company)
+            if preset == "onsite":
+                papers = await company.hand_in_papers()
+                self.say.tell(f"{name}: {papers} papers are handed in and accepted; without them nothing opens on site")
             order = await company.order(effective_on=opened_on.isoformat())
             self.say.tell(f"{name} ({preset}): {seats} seats for {opened_on}, order {order['state']}")
 

@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
-from tests.journeys.examples import finance, leases, platform
+from tests.journeys.examples import (
+    edges,
+    endings,
+    finance,
+    leases,
+    numbers,
+    outages,
+    papers,
+    people,
+    platform,
+    seats,
+    tunnels,
+)
 
-EXAMPLES = leases.EXAMPLES | finance.EXAMPLES | platform.EXAMPLES
+EXAMPLES = (
+    edges.EXAMPLES
+    | endings.EXAMPLES
+    | leases.EXAMPLES
+    | numbers.EXAMPLES
+    | people.EXAMPLES
+    | finance.EXAMPLES
+    | outages.EXAMPLES
+    | papers.EXAMPLES
+    | platform.EXAMPLES
+    | seats.EXAMPLES
+    | tunnels.EXAMPLES
+)
 """By operation id."""

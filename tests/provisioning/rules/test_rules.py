@@ -29,7 +29,17 @@ def test_a_seat_lives_forward_only() -> None:
     for state, move in (("open", "open"), ("closed", "open"), ("cancelled", "open"), ("open", "cancel")):
         with pytest.raises(seat_states.SeatMoveRefused, match=state):
             seat_states.after(state, move)  # pyright: ignore[reportArgumentType]
-    assert (seat_states.before("close"), seat_states.result("close")) == ("open", "closed")
+    assert (seat_states.sources("close"), seat_states.result("close")) == ({"open", "suspended"}, "closed")
+
+
+def test_a_suspended_seat_is_resumed_or_closed_and_is_held_all_the_while() -> None:
+    assert seat_states.after("open", "suspend") == "suspended"
+    assert seat_states.after("suspended", "resume") == "open"
+    assert seat_states.after("suspended", "close") == "closed"
+    for state in ("ordered", "suspended", "closed", "cancelled"):
+        with pytest.raises(seat_states.SeatMoveRefused):
+            seat_states.after(state, "suspend")  # pyright: ignore[reportArgumentType]
+    assert "suspended" in seat_states.HELD & seat_states.IN_USE
 
 
 def test_five_days_ahead_are_enough_and_four_are_not() -> None:
@@ -121,14 +131,6 @@ def test_a_node_that_leaves_moves_only_its_own_tenants(gone: str, number: int) -
     left = {node: weight for node, weight in NODES.items() if node != gone}
     before, spare = placement.ranked(tenant, NODES)[:2]
     assert home(tenant, left) == (spare if before == gone else before)
-
-
-def test_home_and_spare_are_two_nodes_or_one_or_none() -> None:
-    both = placement.home_and_spare("ten_1", NODES)
-    assert both is not None
-    assert both[0] != both[1]
-    assert placement.home_and_spare("ten_1", {"only": 5}) == ("only", None)
-    assert placement.home_and_spare("ten_1", {"none": 0}) is None
 
 
 def test_a_tenant_flees_to_its_spare_then_home_then_anywhere_alive() -> None:

@@ -2,7 +2,8 @@
 
 A mail whose outcome nobody knows (the connection or the process broke off after it was handed over) is sent once more
 with the same Message-ID, so that the reader's mail program can recognise it; after a second time it is left for a
-person. Late is better than never here, and twice is better than late, but three times is a nuisance.
+person. Late is better than never here, and twice is better than late, but three times is a nuisance. A secret in a mail
+is erased as soon as nothing is tried any more.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from datetime import timedelta
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing.reminders import writing
-from billing.reminders.models import Reminder
 from infra.kit import clock, logs
 from infra.kit.database import Database, Scope
 from infra.kit.jobs import Runtime
 from infra.kit.mail import SEND_TIMEOUT_SECONDS, Delivery, Mailer, Message, message_id
+from infra.kit.outbox import kinds
+from infra.kit.outbox.models import OutboxMail
+from infra.kit.outbox.words import language_tag
 from infra.kit.problems import Unavailable
 
 log = logs.get(__name__)
@@ -31,6 +33,8 @@ RUN_LIMIT_MAILS = 2_000
 """The next run goes on; a run that lasts for ever could not be stopped."""
 CLAIM = timedelta(seconds=2 * SEND_TIMEOUT_SECONDS)
 """How long a claimed mail is left to whoever claimed it; longer than printing and sending may take."""
+STRUCK_OUT = "[…]"
+"""Stands in the kept text for a secret that the mail itself showed."""
 
 
 @dataclass(slots=True)
@@ -68,41 +72,48 @@ async def send_waiting(runtime: Runtime) -> SendingRun:
                 log.error("mail.server_unusable", host=server.host, port=server.port, problem=delivery.problem)
                 break
     if run.sent or run.not_sent:
-        log.info("reminders.sent", sent=run.sent, not_sent=run.not_sent)
+        log.info("mail.sent", sent=run.sent, not_sent=run.not_sent)
     return run
 
 
 @dataclass(frozen=True, slots=True)
 class _Claimed:
     tenant_id: str
-    reminder_id: str
+    mail_id: str
     attempt: int
 
 
 async def _claim(database: Database) -> _Claimed | None:
-    """Take the next mail that nobody else has; one whose sender was lost counts as an unknown outcome."""
+    """Take the next mail that nobody else has, of a kind that this process can write.
+
+    One whose sender was lost counts as an unknown outcome.
+    """
     while True:
         async with database.transaction(Scope.platform()) as session:
             query = (
-                select(Reminder)
-                .where(Reminder.state.in_(("waiting", "sending")), Reminder.next_attempt_at <= clock.now())
-                .order_by(Reminder.next_attempt_at, Reminder.reminder_id)
+                select(OutboxMail)
+                .where(
+                    OutboxMail.state.in_(("waiting", "sending")),
+                    OutboxMail.next_attempt_at <= clock.now(),
+                    OutboxMail.kind.in_(kinds.known()),
+                )
+                .order_by(OutboxMail.next_attempt_at, OutboxMail.mail_id)
                 .limit(1)
                 .with_for_update(skip_locked=True)
             )
-            reminder = (await session.execute(query)).scalar_one_or_none()
-            if reminder is None:
+            mail = (await session.execute(query)).scalar_one_or_none()
+            if mail is None:
                 return None
-            if reminder.state == "sending":
-                reminder.unknown_outcomes += 1
-                reminder.last_problem = "whoever was sending it was lost before its end"
-            if reminder.unknown_outcomes >= UNKNOWN_LIMIT:
-                _leave(reminder, "unknown")
+            if mail.state == "sending":
+                mail.unknown_outcomes += 1
+                mail.last_problem = "whoever was sending it was lost before its end"
+            if mail.unknown_outcomes >= UNKNOWN_LIMIT:
+                _leave(mail, "unknown")
                 continue
-            reminder.state = "sending"
-            reminder.attempts += 1
-            reminder.next_attempt_at = clock.now() + CLAIM
-            return _Claimed(reminder.tenant_id, reminder.reminder_id, reminder.attempts)
+            mail.state = "sending"
+            mail.attempts += 1
+            mail.next_attempt_at = clock.now() + CLAIM
+            return _Claimed(mail.tenant_id, mail.mail_id, mail.attempts)
 
 
 async def _deliver(runtime: Runtime, mailer: Mailer, claimed: _Claimed, run: SendingRun) -> Delivery | None:
@@ -112,71 +123,85 @@ async def _deliver(runtime: Runtime, mailer: Mailer, claimed: _Claimed, run: Sen
     except Unavailable:
         raise
     except Exception:  # nothing was handed over yet; the other mails are not to wait for this one
-        log.exception("reminder.failed", tenant_id=claimed.tenant_id, reminder_id=claimed.reminder_id)
-        run.failed.append(claimed.reminder_id)
+        log.exception("mail.failed", tenant_id=claimed.tenant_id, mail_id=claimed.mail_id)
+        run.failed.append(claimed.mail_id)
         return Delivery("not_sent", "could not be written; see the log")
     return None if message is None else await mailer.send(message)
 
 
 async def _written(runtime: Runtime, claimed: _Claimed, sender: str) -> Message | None:
     async with runtime.database.transaction(Scope.platform()) as session:
-        reminder = await _held(session, claimed)
-        if reminder is None:
+        mail = await _held(session, claimed)
+        if mail is None:
             return None
-        draft = await writing.draft(session, reminder, runtime.settings.operator)
+        secret = None if mail.sealed_secret is None else runtime.seal.open(mail.sealed_secret)
+        draft = await kinds.writer_of(mail.kind)(kinds.Desk(session, mail, runtime.settings, secret))
         if draft is None:
-            reminder.state = "outdated"
+            mail.state, mail.sealed_secret = "outdated", None
             return None
-        reminder.message_id = message_id(claimed.reminder_id, sender)
-        reminder.headline, reminder.content = draft.words.subject, draft.words.text
-    return await draft.message()
+        mail.message_id = message_id(claimed.mail_id, sender)
+        mail.headline, mail.content = _without(secret, draft.words.subject), _without(secret, draft.words.text)
+    return Message(
+        key=mail.mail_id,
+        sender_name=draft.sender_name,
+        recipient=mail.recipient,
+        subject=draft.words.subject,
+        text=draft.words.text,
+        html=draft.words.html,
+        language=language_tag(mail.language),
+        attachments=() if draft.attachments is None else await draft.attachments(),
+    )
+
+
+def _without(secret: str | None, text: str) -> str:
+    return text if secret is None else text.replace(secret, STRUCK_OUT)
 
 
 async def _note(database: Database, claimed: _Claimed, delivery: Delivery) -> None:
     """Keep what became of it, and when to try again."""
     async with database.transaction(Scope.platform()) as session:
-        reminder = await _held(session, claimed)
-        if reminder is None:
+        mail = await _held(session, claimed)
+        if mail is None:
             return
-        reminder.last_problem = delivery.problem
+        mail.last_problem = delivery.problem
         if delivery.outcome == "done":
-            reminder.state, reminder.sent_at = "sent", clock.now()
+            mail.state, mail.sent_at, mail.sealed_secret = "sent", clock.now(), None
             return
         if delivery.outcome == "refused":
-            _leave(reminder, "refused")
+            _leave(mail, "refused")
             return
-        reminder.unknown_outcomes += delivery.outcome == "unknown"
-        if reminder.unknown_outcomes >= UNKNOWN_LIMIT:
-            _leave(reminder, "unknown")
-        elif reminder.attempts >= ATTEMPTS_LIMIT:
-            _leave(reminder, "given_up")
+        mail.unknown_outcomes += delivery.outcome == "unknown"
+        if mail.unknown_outcomes >= UNKNOWN_LIMIT:
+            _leave(mail, "unknown")
+        elif mail.attempts >= ATTEMPTS_LIMIT:
+            _leave(mail, "given_up")
         else:
-            pause = min(FIRST_PAUSE_MINUTES * 2 ** (reminder.attempts - 1), LONGEST_PAUSE_MINUTES)
-            reminder.state = "waiting"
-            reminder.next_attempt_at = clock.now() + timedelta(minutes=pause)
+            pause = min(FIRST_PAUSE_MINUTES * 2 ** (mail.attempts - 1), LONGEST_PAUSE_MINUTES)
+            mail.state = "waiting"
+            mail.next_attempt_at = clock.now() + timedelta(minutes=pause)
 
 
-def _leave(reminder: Reminder, state: str) -> None:
+def _leave(mail: OutboxMail, state: str) -> None:
     """Try no more; a person may look."""
-    reminder.state = state
+    mail.state, mail.sealed_secret = state, None
     log.error(
-        "reminder.not_delivered",
-        tenant_id=reminder.tenant_id,
-        reminder_id=reminder.reminder_id,
+        "mail.not_delivered",
+        tenant_id=mail.tenant_id,
+        mail_id=mail.mail_id,
         state=state,
-        problem=reminder.last_problem,
+        problem=mail.last_problem,
     )
 
 
-async def _held(session: AsyncSession, claimed: _Claimed) -> Reminder | None:
+async def _held(session: AsyncSession, claimed: _Claimed) -> OutboxMail | None:
     """The mail, locked, as long as this claim on it stands."""
     query = (
-        select(Reminder)
+        select(OutboxMail)
         .where(
-            Reminder.tenant_id == claimed.tenant_id,
-            Reminder.reminder_id == claimed.reminder_id,
-            Reminder.state == "sending",
-            Reminder.attempts == claimed.attempt,
+            OutboxMail.tenant_id == claimed.tenant_id,
+            OutboxMail.mail_id == claimed.mail_id,
+            OutboxMail.state == "sending",
+            OutboxMail.attempts == claimed.attempt,
         )
         .with_for_update()
     )
@@ -186,7 +211,7 @@ async def _held(session: AsyncSession, claimed: _Claimed) -> Reminder | None:
 async def _warn_of_what_waits(database: Database) -> None:
     async with database.transaction(Scope.platform()) as session:
         waiting = await session.scalar(
-            select(func.count()).select_from(Reminder).where(Reminder.state.in_(("waiting", "sending")))
+            select(func.count()).select_from(OutboxMail).where(OutboxMail.state.in_(("waiting", "sending")))
         )
     if waiting:
         log.warning("mail.no_server", waiting=waiting)

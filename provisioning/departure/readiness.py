@@ -1,0 +1,53 @@
+"""What stands between a tenant and its end, read from all rooms."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from billing import journal, ledger
+from billing.models import Contract, UnratedCall
+from billing.outages.models import Fault
+from infra.kit import money
+from provisioning.models import Seat, SeatOrder
+from provisioning.rules.departure import Account
+from provisioning.rules.order_steps import PENDING
+from switch.models import NewCall
+
+_OVER = ("ended", "lapsed")
+_LEFT = ("closed", "cancelled")
+
+
+async def account_of(session: AsyncSession, tenant_id: str) -> Account:
+    """What is known of a tenant that is to leave."""
+    query = select(Contract).where(Contract.tenant_id == tenant_id).order_by(Contract.contract_id)
+    contracts = list((await session.execute(query)).scalars())
+    balance = await ledger.balance(session, tenant_id)
+    accounts = await journal.balances(session, tenant_id)
+    deposit = -sum((accounts.get(name, money.ZERO) for name in ("deposit_due", "deposit_held")), Decimal(0))
+    orders = select(func.count()).where(SeatOrder.tenant_id == tenant_id, SeatOrder.state.in_(PENDING))
+    seats = select(func.count()).where(Seat.tenant_id == tenant_id, Seat.state.not_in(_LEFT))
+    new = select(func.count()).where(NewCall.tenant_id == tenant_id)
+    faults = select(func.count()).where(Fault.tenant_id == tenant_id, Fault.state == "reported")
+    unrated = select(func.count()).where(UnratedCall.tenant_id == tenant_id)
+    return Account(
+        running_contracts=[each.contract_id for each in contracts if each.state not in _OVER],
+        uninvoiced_contracts=[each.contract_id for each in contracts if _has_more_to_invoice(each)],
+        pending_orders=(await session.execute(orders)).scalar_one(),
+        held_seats=(await session.execute(seats)).scalar_one(),
+        unrated_calls=(await session.execute(new)).scalar_one() + (await session.execute(unrated)).scalar_one(),
+        undecided_faults=(await session.execute(faults)).scalar_one(),
+        owed=balance.owed,
+        credit=balance.credit,
+        deposit=deposit,
+        last_end=max((each.ends_on for each in contracts if each.ends_on is not None), default=None),
+    )
+
+
+def _has_more_to_invoice(contract: Contract) -> bool:
+    """Whether the final invoice (rule 11), which bills the month of the end in arrears, is still to come."""
+    if contract.state != "ended" or contract.ends_on is None:
+        return False
+    return contract.billed_through is None or contract.billed_through < contract.ends_on.replace(day=1)

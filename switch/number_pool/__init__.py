@@ -1,0 +1,1 @@
+"""The operator's stock of public numbers: imported, assigned, released into quarantine, and what became of each."""

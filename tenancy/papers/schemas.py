@@ -1,0 +1,87 @@
+"""Request and response bodies of papers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+import msgspec
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+
+from infra.kit.http import Body, View
+from tenancy.papers.content import MEDIA_TYPES
+from tenancy.papers.models import Paper
+
+_FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+
+
+@dataclass
+class PaperUpload(Operation):
+    """The bodies that an upload takes, for the API description."""
+
+    def __post_init__(self) -> None:
+        self.request_body = RequestBody(
+            content={media_type: OpenAPIMediaType(_FILE) for media_type in MEDIA_TYPES}, required=True
+        )
+
+
+class Review(Body):
+    """The operator's decision on a paper, with its reason. Days that are named take the place of those handed in."""
+
+    decision: Literal["accepted", "refused"]
+    reason: str
+    valid_from: date | None = None
+    valid_until: date | None = None
+
+
+class Withdrawal(Body):
+    """Why a paper is taken back."""
+
+    reason: str
+
+
+class PaperView(View):
+    """A paper. `state`: submitted, accepted, refused or withdrawn; `valid_until` is its last day (null: no end)."""
+
+    paper_id: str
+    tenant_id: str
+    kind: str
+    state: str
+    file_name: str
+    media_type: str
+    size_bytes: int
+    digest: str
+    valid_from: date | None
+    valid_until: date | None
+    uploaded_at: datetime
+    uploaded_by: str
+    decided_at: datetime | None
+    decided_by: str | None
+    decision_reason: str | None
+    erased_at: datetime | None
+
+
+class PaperLinkView(View):
+    """Opens the file without a sign-in until `expires_at`; whoever has it can."""
+
+    url: str
+    expires_at: datetime
+
+
+class PapersStatusView(View):
+    """Whether a tenant's papers are complete today (C19), since when, and to the end of which day."""
+
+    tenant_id: str
+    complete: bool
+    complete_since: date | None
+    complete_until: date | None
+    """With the papers of today; null where they do not expire."""
+    missing: list[str]
+    """Of registration, bank_account and representative_id."""
+
+
+def paper_view(paper: Paper) -> PaperView:
+    """A paper as its tenant and the operator see it."""
+    return msgspec.convert({name: getattr(paper, name) for name in PaperView.__struct_fields__}, PaperView)
