@@ -125,8 +125,11 @@ class Delivery:
 
 
 def deflated(body: bytes) -> bytes:
-    """A body as it is kept. Not in a thread: handing it over and back takes longer than deflating it."""
-    return zlib.compress(body, COMPRESSION_LEVEL)
+    """A body as it is kept, without keys of media.
+
+    Not in a thread: handing it over and back takes longer than deflating it.
+    """
+    return zlib.compress(cdr_parsing.without_media_keys(body), COMPRESSION_LEVEL)
 
 
 async def store(connection: PlainConnection, deliveries: Sequence[Delivery]) -> list[Outcome]:
@@ -190,7 +193,7 @@ async def set_aside(session: AsyncSession, node: str, body: bytes, problem: str)
         received_at=now,
         times_received=1,
         problem=problem.replace("\x00", ""),
-        body=body,
+        body=cdr_parsing.without_media_keys(body),
         resolved_at=None,
         boot_id=session_told.boot_id,
         session_number=session_told.number,

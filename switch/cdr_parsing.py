@@ -29,6 +29,12 @@ MAX_SESSION_NUMBER = 2_000_000_000
 """What a column takes; a node that began so many legs in one run was never seen."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_MEDIA_KEY = re.compile(rb"(inline(?::|%3[Aa]))(?:[A-Za-z0-9+/=]|%2[BbFf]|%3[Dd]|\\/)+")
+"""As SDP has it (RFC 4568, section 6.1) and FreeSWITCH writes it: in descriptions and in variables of its own, with
+values encoded for a URL or not.
+"""
+_KEY_BEGINS = b"inline"
+
 _COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -36,6 +42,11 @@ Leg = Literal["caller", "seat", "gateway"]
 Direction = Literal["outbound", "inbound", "internal", "emergency"]
 LEGS: dict[str, Leg] = {leg: leg for leg in get_args(Leg)}
 DIRECTIONS: dict[str, Direction] = {direction: direction for direction in get_args(Direction)}
+
+
+def without_media_keys(body: bytes) -> bytes:
+    """A record without the keys that its call's media was encrypted under; everything else as it came."""
+    return _MEDIA_KEY.sub(rb"\1removed", body) if _KEY_BEGINS in body else body
 
 
 class RecordUnreadable(ValueError):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import uuid
 import zlib
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -41,6 +42,17 @@ def parsed(record: dict[str, Any]) -> cdr_parsing.Record:
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize("encode", [str, quote])
+def test_no_key_of_a_calls_media_is_kept_and_everything_else_is(encode: Callable[[str], str]) -> None:
+    key = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz/+=="
+    described = f"m=audio 4 RTP/SAVP 0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}|2^20\r\na=ptime:20"
+    variables = {"switch_r_sdp": encode(described), "other": "in line"}
+    kept = cdr_parsing.without_media_keys(json.dumps({"variables": variables}).encode())
+    without = {"switch_r_sdp": encode(described).replace(encode(key), "removed")}
+    assert json.loads(kept)["variables"] == variables | without
+    assert zlib.decompress(cdr.deflated(json.dumps({"variables": variables}).encode())) == kept
 
 
 def test_a_recorded_gateway_leg_is_read() -> None:
