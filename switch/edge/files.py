@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,16 +38,24 @@ def map_files(known: EdgeMap) -> dict[str, str]:
 
 
 def write(directory: Path, texts: Mapping[str, str]) -> list[str]:
-    """Replace those files that differ, each at once; their names. Raises `OSError`."""
+    """Replace those files that differ, each at once; their names. Raises `OSError`.
+
+    Each is a whole second newer than the one before it: Kamailio's db_text reads a table again only when its file's
+    time, in seconds, has grown (`dbt_check_mtime`), so a second change within a second would never be seen.
+    """
     changed: list[str] = []
     for name, text in texts.items():
         target = directory / name
-        if target.is_file() and target.read_text() == text:
-            continue
+        written_at = int(time.time())  # of the file system, whatever the installation's clock says
+        if target.is_file():
+            if target.read_text() == text:
+                continue
+            written_at = max(written_at, int(target.stat().st_mtime) + 1)
         target.parent.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
         beside = target.with_name(f".{target.name}.new")
         beside.write_text(text)
         beside.chmod(FILE_MODE)
+        os.utime(beside, (written_at, written_at))
         beside.replace(target)
         changed.append(name)
     return changed
