@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from switch.edge import files
@@ -12,7 +13,7 @@ def test_each_change_is_a_whole_second_newer_than_the_one_before_it(tmp_path: Pa
     for number in range(4):
         assert files.write(tmp_path, {"map/domains": f"version {number}"}) == ["map/domains"]
         seen.append(int((tmp_path / "map/domains").stat().st_mtime))
-    assert all(later > earlier for earlier, later in zip(seen, seen[1:], strict=False))
+    assert all(later > earlier for earlier, later in itertools.pairwise(seen))
 
 
 def test_what_does_not_differ_is_left_alone(tmp_path: Path) -> None:
