@@ -28,6 +28,9 @@ CODECS = "PCMA,PCMU"
 MAX_REQUESTS_PER_SECOND = 5000
 """The built-in 1000 is less than the phones of a full node send when they all register anew."""
 
+REGISTRATIONS_AT_ONCE = 32
+"""Each waits in a thread of its own for the directory's answer; further ones wait their turn."""
+
 SESSION_TIMEOUT_SECONDS = 1800
 NONCE_LIFETIME_SECONDS = 60
 REGISTER_EXPIRY_SECONDS = 600
@@ -38,7 +41,12 @@ def sofia_configuration(settings: NodeConfiguration) -> Element:
     """`sofia.conf`: a profile for phones and one for gateways."""
     return element(
         "configuration",
-        element("global_settings", param("log-level", 0), param("debug-presence", 0)),
+        element(
+            "global_settings",
+            param("log-level", 0),
+            param("debug-presence", 0),
+            param("max-reg-threads", REGISTRATIONS_AT_ONCE),
+        ),
         element("profiles", _internal(settings), _external(settings)),
         name="sofia.conf",
         description="SIP",
@@ -90,6 +98,9 @@ def _internal(settings: NodeConfiguration) -> Element:
             flag("auth-subscriptions", True),
             flag("auth-messages", True),
             flag("accept-blind-reg", False),
+            # Else one thread serves all SIP of the profile, and each registration holds up every call while its answer
+            # is on the way from the API (`sofia_queue_message`).
+            flag("inbound-reg-in-new-thread", True),
             flag("accept-blind-auth", False),
             flag("inbound-reg-force-matching-username", True),
             param("challenge-realm", "auto_from"),

@@ -249,6 +249,13 @@ def test_the_configuration_answer_brings_the_current_gateways() -> None:
     assert gateways["spare"]["register"] == "true"
 
 
+def test_phones_register_in_threads_of_their_own_so_that_a_slow_answer_holds_up_no_call() -> None:
+    document = read(configuration(SETTINGS, "sofia.conf"))
+    told = {str(each.get("name")): str(each.get("value")) for each in document.iter("param")}
+    assert told["inbound-reg-in-new-thread"] == "true"
+    assert int(told["max-reg-threads"]) > 1
+
+
 def test_the_access_list_follows_the_gateways() -> None:
     document = read(configuration(SETTINGS, "acl.conf"))
     lists = {item.get("name"): (item.get("default"), [n.get("cidr") for n in item]) for item in document.iter("list")}
