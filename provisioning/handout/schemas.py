@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from infra.kit.http import Body, View
 from infra.kit.languages import Language
@@ -47,7 +48,7 @@ class HandOutMade(HandOutView):
     url: str
 
 
-def _fields(hand_out: HandOut, links: Sequence[HandOutLink]) -> dict[str, object]:
+def _fields(hand_out: HandOut, links: Sequence[HandOutLink]) -> dict[str, Any]:
     own = (name for name in HandOutView.__struct_fields__ if name != "links")
     return {
         "links": [
@@ -59,9 +60,9 @@ def _fields(hand_out: HandOut, links: Sequence[HandOutLink]) -> dict[str, object
 
 def hand_out_view(hand_out: HandOut, links: Sequence[HandOutLink]) -> HandOutView:
     """A hand-out as lists show it."""
-    return HandOutView(**_fields(hand_out, links))  # pyright: ignore[reportArgumentType]
+    return HandOutView(**_fields(hand_out, links))
 
 
 def hand_out_made(made: Made, links: Sequence[HandOutLink]) -> HandOutMade:
     """A hand-out that was just made."""
-    return HandOutMade(url=made.url, **_fields(made.hand_out, links))  # pyright: ignore[reportArgumentType]
+    return HandOutMade(url=made.url, **_fields(made.hand_out, links))
