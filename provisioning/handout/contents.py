@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import msgspec
 
 from infra.kit.languages import Language
+from switch.sip.uri import format_host
 
 LINPHONE_NAMESPACE = "http://www.linphone.org/xsds/lpconfig.xsd"
 YEALINK_TRANSPORTS: Mapping[str, int] = {"udp": 0, "tcp": 1, "tls": 2}
@@ -61,7 +62,7 @@ class HandOutContent(msgspec.Struct, kw_only=True, frozen=True):
             of_host = ports.setdefault((each.role, each.host), {})
             of_host.setdefault(each.port, []).append(each.transport.upper())
         return [
-            (role, host_in_uri(host) + ", ".join(f":{port} ({', '.join(by)})" for port, by in of_host.items()))
+            (role, format_host(host) + ", ".join(f":{port} ({', '.join(by)})" for port, by in of_host.items()))
             for (role, host), of_host in ports.items()
         ]
 
@@ -96,7 +97,7 @@ def linphone_document(content: HandOutContent) -> str:
     }
     if content.servers:
         first = content.servers[0]
-        proxy["reg_route"] = f"<sip:{host_in_uri(first.host)}:{first.port};transport={first.transport};lr>"
+        proxy["reg_route"] = f"<sip:{format_host(first.host)}:{first.port};transport={first.transport};lr>"
     account = {
         "username": content.username,
         "userid": content.username,
@@ -120,7 +121,7 @@ def linphone_document(content: HandOutContent) -> str:
 
 def grandstream_document(content: HandOutContent) -> str:
     """The account as Grandstream Wave reads it from a QR code; it holds the password, so the code is a secret."""
-    proxies = [f"{host_in_uri(each.host)}:{each.port}" for each in content.proxies[:GRANDSTREAM_PROXIES]]
+    proxies = [f"{format_host(each.host)}:{each.port}" for each in content.proxies[:GRANDSTREAM_PROXIES]]
     proxies += [""] * (GRANDSTREAM_PROXIES - len(proxies))
     parts = {
         "RegisterServer": content.domain,
@@ -166,8 +167,3 @@ def yealink_file(content: HandOutContent) -> str:
         "local_time.time_zone": "+8",
     }
     return "#!version:1.0.0.1\n" + "".join(f"{name} = {value}\n" for name, value in lines.items())
-
-
-def host_in_uri(host: str) -> str:
-    """A host as a URI has it: an IPv6 address in brackets."""
-    return f"[{host}]" if ":" in host else host

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
+from switch.sip.uri import format_host
+
 SEAT_MTU_BYTES = 1380
 """Fits PPPoE and mobile networks: 1,440 bytes on the way with WireGuard's 60 over IPv4."""
 
@@ -49,7 +51,7 @@ def seat_configuration(side: SeatSide, *, private_key: str | None) -> str:
         "\n"
         "[Peer]\n"
         f"PublicKey = {side.gateway_key}\n"
-        f"Endpoint = {_bracketed(side.gateway_host)}:{side.gateway_port}\n"
+        f"Endpoint = {format_host(side.gateway_host)}:{side.gateway_port}\n"
         f"AllowedIPs = {allowed}\n"
         f"PersistentKeepalive = {KEEPALIVE_SECONDS}\n"
     )
@@ -70,7 +72,3 @@ def gateway_configuration(
 
 def _bits(address: str) -> int:
     return 128 if isinstance(ip_address(address), IPv6Address) else 32
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from switch.sip.uri import format_host
+
 SETTINGS_FILE = "settings.cfg"
 NODES_FILE = "dispatcher.list"
 MAP_DIRECTORY = "map"
@@ -50,7 +52,7 @@ class NodeAddress:
     @property
     def uri(self) -> str:
         """As an edge reaches it."""
-        return f"sip:{_bracketed(self.host)}:{self.sip_port};transport=udp"
+        return f"sip:{format_host(self.host)}:{self.sip_port};transport=udp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def settings_file(settings: EdgeSettings) -> str:
         ("TCP_CHILDREN", settings.tcp_children),
         ("TCP_CONNECTIONS", settings.tcp_connections),
     ]
-    own = f"sip:{_bracketed(_host(settings.advertised or settings.listen_on))}:{edge.sip_port}"
+    own = f"sip:{format_host(_host(settings.advertised or settings.listen_on))}:{edge.sip_port}"
     listening = [("udp", edge.sip_port), ("tcp", edge.sip_port)]
     flags: list[str] = []
     if edge.sip_tls_port is not None and settings.tls_certificate is not None:
@@ -219,17 +221,13 @@ def _services(priority: int, host: str, port: int, tls_port: int | None) -> list
 
 
 def _listening(settings: EdgeSettings, protocol: str, port: int) -> str:
-    line = f"listen={protocol}:{_bracketed(_host(settings.listen_on))}:{port}"
+    line = f"listen={protocol}:{format_host(_host(settings.listen_on))}:{port}"
     advertised = settings.advertised
-    return line if advertised is None else f'{line} advertise "{_bracketed(_host(advertised))}:{port}"'
+    return line if advertised is None else f'{line} advertise "{format_host(_host(advertised))}:{port}"'
 
 
 def _literal(value: str | int) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _is_address(text: str) -> bool:

@@ -91,7 +91,7 @@ def read_leg(told: Told, *, now: datetime, before: Leg | None = None) -> Leg | N
         return None
 
     def said(*names: str, known: str | None = None) -> str:
-        return next((value for name in names if (value := _plain(told.get(name)))), known or "")
+        return next((value for name in names if (value := plain(told.get(name)))), known or "")
 
     started_at = _moment(told.get("Caller-Channel-Created-Time"), now) or (before.started_at if before else now)
     answered_at = _moment(told.get("Caller-Channel-Answered-Time"), now) or (before.answered_at if before else None)
@@ -272,7 +272,7 @@ class LiveLegs:
             self._ended.popitem(last=False)
 
 
-def _plain(value: str) -> str:
+def plain(value: str) -> str:
     """A value that can be stored and shown: no control characters, and of bounded length."""
     return value[:MAX_VALUE_CHARACTERS] if value.isprintable() else ""
 

@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 
 from switch.accounts import CANARY
 from switch.esl.frames import Event
+from switch.live.legs import MAX_VALUE_CHARACTERS, plain
 
 MAX_REGISTRATIONS = 50_000
 """Of one node; what is beyond is counted, and found by a comparison when there is room again."""
 
-MAX_VALUE_CHARACTERS = 255
 MAX_EXPIRES_SECONDS = 7 * 86_400
 MAX_PORT = 65_535
 COMPARISON_GRACE_SECONDS = 5.0
@@ -255,11 +255,11 @@ def _registration(
         username=username,
         domain=domain.lower(),
         call_id=call_id,
-        contact=_plain(contact),
+        contact=plain(contact),
         transport=transport.lower(),
-        network_ip=_plain(host),
+        network_ip=plain(host),
         network_port=int(port) if port.isascii() and port.isdecimal() and int(port[:6]) <= MAX_PORT else 0,
-        user_agent=_plain(user_agent),
+        user_agent=plain(user_agent),
         expires_at=expires_at,
     )
 
@@ -267,7 +267,3 @@ def _registration(
 def _expiry(seconds: str, now: datetime) -> datetime:
     known = int(seconds) if seconds.isascii() and seconds.isdecimal() and len(seconds) <= len("604800") else 0
     return now + timedelta(seconds=min(known, MAX_EXPIRES_SECONDS))
-
-
-def _plain(value: str) -> str:
-    return value[:MAX_VALUE_CHARACTERS] if value.isprintable() else ""

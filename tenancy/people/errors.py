@@ -115,9 +115,3 @@ class VisitNotFound(NotFound):
     """There is no such visit of this caller, or it is over."""
 
     code = "visit_not_found"
-
-
-class VisitNeeded(Forbidden):
-    """An operator's person sees a tenant's calls and acts for it only on a visit."""
-
-    code = "visit_needed"
