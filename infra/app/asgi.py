@@ -15,7 +15,14 @@ from infra.app.openapi import documentation_assets, openapi_config
 from infra.app.routes import ROUTES
 from infra.kit import jobs
 from infra.kit.database import Database
-from infra.kit.http import EXCEPTION_HANDLERS, provide_principal, provide_session, require_permission
+from infra.kit.http import (
+    EXCEPTION_HANDLERS,
+    note_query_names,
+    provide_principal,
+    provide_session,
+    refuse_unknown_queries,
+    require_permission,
+)
 from infra.kit.objects import Objects
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
@@ -85,7 +92,7 @@ def routed(parts: Parts) -> Litestar:
         yield
         await parts.database.close()
 
-    return Litestar(
+    application = Litestar(
         route_handlers=[*ROUTES, documentation_assets()],
         dependencies={
             "session": Provide(provide_session),
@@ -97,7 +104,7 @@ def routed(parts: Parts) -> Litestar:
             "objects": Provide(provide_objects),
             "stripe_gateway": Provide(provide_stripe_gateway),
         },
-        guards=[require_permission],
+        guards=[require_permission, refuse_unknown_queries],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(),
         request_max_body_size=parts.settings.body_limit_bytes,
@@ -105,6 +112,8 @@ def routed(parts: Parts) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    note_query_names(application)
+    return application
 
 
 def around(application: Litestar, parts: Parts) -> AsgiApp:

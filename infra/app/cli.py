@@ -220,6 +220,13 @@ def simulate(arguments: argparse.Namespace) -> int:
     return asyncio.run(simulation.run(arguments.directory))
 
 
+def carrier_stand_in(arguments: argparse.Namespace) -> int:
+    """Run a carrier on loopback that rings and answers every call, for trying things out."""
+    from infra.app import simulation
+
+    return asyncio.run(simulation.run_carrier(arguments.port))
+
+
 def stripe_stand_in(arguments: argparse.Namespace) -> int:
     """Run a small Stripe for the demo and for trying things out."""
     from infra.app import simulation
@@ -317,6 +324,17 @@ def _add_edge_commands(add: Callable[[str, Command], argparse.ArgumentParser]) -
     add("srv-records", srv_records).add_argument("--tenant", default=None, help="tenant id; default: all")
 
 
+def _add_stand_ins(add: Callable[[str, Command], argparse.ArgumentParser]) -> None:
+    add("simulate", simulate).add_argument("directory", type=Path, metavar="DIR")
+    add("carrier-stand-in", carrier_stand_in).add_argument("--port", type=_port, default=5090)
+    add("stripe-stand-in", stripe_stand_in).add_argument("--port", type=_port, default=8390)
+    for name, function in (("demo", demo), ("up", up), ("down", down)):
+        showing = add(name, function)
+        showing.add_argument("--directory", type=Path, default=Path("var/demo"))
+        if function is not down:
+            showing.add_argument("--switch", choices=("simulator", "freeswitch"), default="simulator")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Every sub-command with its arguments."""
     parser = argparse.ArgumentParser(prog="seatline", description="Rents out call-centre seats on FreeSWITCH.")
@@ -346,7 +364,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     configuring.add_argument("--api-url", default=None, metavar="URL", help="where the node reaches the API")
     configuring.add_argument("--ca-file", type=Path, default=None, help="on the node: who vouches for an https API")
-    configuring.add_argument("--sip-tls-port", type=int, default=None, metavar="PORT", help="phones over TLS too")
+    configuring.add_argument("--sip-tls-port", type=_port, default=None, metavar="PORT", help="phones over TLS too")
     configuring.add_argument("--sip-tls-certificate", type=Path, default=None, help="chain, PEM; default: self-made")
     configuring.add_argument("--sip-tls-key", type=Path, default=None, help="its key, PEM; default: in the same file")
     examining = add("node", node_doctor).add_subparsers(dest="node_command", required=True, metavar="COMMAND")
@@ -363,13 +381,7 @@ def build_parser() -> argparse.ArgumentParser:
     shipping.add_argument("--every", type=_seconds, default=None, metavar="SECONDS", help="again and again")
     shipping.set_defaults(function=cdr_ship)
     _add_gateway_arguments(add("gateway", gateway))
-    add("simulate", simulate).add_argument("directory", type=Path, metavar="DIR")
-    add("stripe-stand-in", stripe_stand_in).add_argument("--port", type=int, default=8390)
-    for name, function in (("demo", demo), ("up", up), ("down", down)):
-        showing = add(name, function)
-        showing.add_argument("--directory", type=Path, default=Path("var/demo"))
-        if function is not down:
-            showing.add_argument("--switch", choices=("simulator", "freeswitch"), default="simulator")
+    _add_stand_ins(add)
     add("quote", quote).add_argument("file", type=Path, metavar="FILE")
     rating = add("rate", rate)
     rating.add_argument("deck", type=Path, metavar="DECK")

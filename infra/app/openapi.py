@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from inspect import cleandoc
 from pathlib import Path
@@ -17,6 +18,7 @@ from litestar.static_files import create_static_files_router
 from infra.kit.http import PUBLIC, Body, View
 
 ASSETS = "/schema/assets"
+_WORD_BEGINS = re.compile(r"(?<=[a-z])(?=[A-Z])")
 DESCRIPTION = """Call-centre seats rented by the month: tenants, contracts, seat orders, calls, invoices, payments.
 
 Money is a decimal string with a `currency` beside it; times are RFC 3339; refusals are `application/problem+json`
@@ -98,8 +100,13 @@ def refuse_unknown_fields(document: dict[str, Any]) -> dict[str, Any]:
 def told_in_words(document: dict[str, Any]) -> dict[str, Any]:
     """Give every body and answer the words that stand beside its fields in the code: units, choices, what is optional.
 
-    Two of one name in different rooms have longer names in the description and stay without.
+    Two of one name in different rooms have longer names in the description and stay without. Operations are called as
+    their functions are, in words.
     """
+    for path in document.get("paths", {}).values():
+        for operation in path.values():
+            if isinstance(operation, dict) and "summary" in operation:
+                operation["summary"] = _WORD_BEGINS.sub(" ", operation["summary"]).capitalize()
     schemas: dict[str, dict[str, Any]] = document.get("components", {}).get("schemas", {})
     waiting: list[type] = [Body, View]
     while waiting:

@@ -1,4 +1,4 @@
-"""`seatline simulate` and `seatline stripe-stand-in`: a simulated node and a small Stripe, each as a process."""
+"""`seatline simulate`, `carrier-stand-in` and `stripe-stand-in`: what stands outside, each as a process of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from infra.kit import clock, logs, settings
 from infra.kit.problems import InvalidInput
 from switch.simulator.node import SimulatedNode
 from switch.simulator.xml_document import ConfigurationUnreadable
+from switch.sip.carrier import Carrier
+from switch.sip.errors import SipTransportError
+from switch.sip.policy import answers
 
+LOOPBACK = "127.0.0.1"
+RINGING_SECONDS = 1.0
 CLOCK_VARIABLE = "SEATLINE_CLOCK_FILE"
 
 
@@ -33,6 +38,20 @@ async def run(directory: Path) -> int:
     await node.start()
     await stop.wait()
     await node.stop()
+    return 0
+
+
+async def run_carrier(port: int) -> int:
+    """Run until SIGTERM or SIGINT: whatever number is called at UDP `port` of loopback rings and answers."""
+    logs.configure(os.environ.get("SEATLINE_LOG_LEVEL", "info"))
+    carrier = Carrier(LOOPBACK, port, policy=answers(after_seconds=RINGING_SECONDS))
+    stop = _until_told()
+    try:
+        await carrier.start()
+    except SipTransportError as error:
+        raise InvalidInput(f"{LOOPBACK} port {port}: {error}", field="port") from error
+    await stop.wait()
+    await carrier.close()
     return 0
 
 

@@ -6,11 +6,12 @@ import re
 from typing import Annotated, Any
 
 import msgspec
-from litestar import MediaType, Request, Response
+from litestar import Litestar, MediaType, Request, Response
 from litestar.connection import ASGIConnection
 from litestar.exceptions import ClientException, HTTPException, NotAuthorizedException, ValidationException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
+from litestar.routes import HTTPRoute
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -38,6 +39,8 @@ Limit = Annotated[int, QueryParameter(ge=1, le=MAX_LIMIT, description=f"Items a 
 After = Annotated[str | None, QueryParameter(description="The `next` of the page before")]
 DEFAULT_PAGE = DEFAULT_LIMIT
 
+_QUERY_NAMES = "query_names"
+_SHOWN_CHARACTERS = 60
 _UNKNOWN_FIELD = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _MISSING_FIELD = re.compile(r"missing required field `(?P<name>[^`]*)`")
 
@@ -93,6 +96,30 @@ async def require_permission(connection: ASGIConnection[Any, Any, Any, Any], han
     principal = unit_of(connection).principal
     if permission not in principal.permissions:
         raise Forbidden(f"The role {principal.role} lacks the permission {permission}.", permission=permission)
+
+
+def note_query_names(application: Litestar) -> None:
+    """Write at every handler under /v1 which query parameters it takes, those of its dependencies included."""
+    for route in application.routes:
+        if isinstance(route, HTTPRoute) and route.path.startswith("/v1/"):
+            for handler, arguments in route.route_handler_map.values():
+                handler.opt[_QUERY_NAMES] = frozenset(each.field_alias for each in arguments.expected_query_params)
+
+
+async def refuse_unknown_queries(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Guard of every route: a misspelt filter must not list everything, nor a misspelt `dry_run` change anything.
+
+    Only under /v1: to other addresses others add parameters of their own, as identity providers do on the way back.
+    """
+    known: frozenset[str] | None = handler.opt.get(_QUERY_NAMES)
+    if known is None or not connection.scope["query_string"]:
+        return
+    for name in connection.query_params:
+        if name not in known:
+            field = name[:_SHOWN_CHARACTERS]
+            taken = f"it takes {', '.join(sorted(known))}" if known else "it takes none"
+            message = f"There is no query parameter {field!r} here; {taken}."
+            raise ValidationFailed(message, field=field, errors=[{"field": field, "message": message}])
 
 
 def problem_response(refusal: Refusal, path: str) -> Response[bytes]:

@@ -35,6 +35,17 @@ async def test_an_unknown_field_is_refused_by_name(api: Api) -> None:
     assert (problem["code"], problem["field"]) == ("validation_failed", "colour")
 
 
+async def test_an_unknown_query_parameter_is_refused_by_name(api: Api) -> None:
+    operator = await api.client("platform_operator")
+    listed = await operator.get("/v1/tenants?limt=5")
+    problem = listed.json()
+    assert (listed.status_code, problem["code"], problem["field"]) == (400, "validation_failed", "limt")
+    assert "after, limit" in problem["detail"]
+    made = await operator.post("/v1/tenants?dry_run=true", {"name": "a", "sip_domain": "a.example.com"})
+    assert (made.status_code, made.json()["field"]) == (400, "dry_run")
+    assert (await operator.get("/v1/tenants?limit=5")).json()["items"] == []
+
+
 async def test_a_wrong_type_names_the_field(api: Api) -> None:
     operator = await api.client("platform_operator")
     answer = await operator.post("/v1/tenants", {"name": 5, "sip_domain": "a.example.com"})
@@ -132,6 +143,7 @@ async def test_every_operation_and_body_is_described(api: Api) -> None:
     operations = [each for path in document["paths"].values() for each in path.values() if "operationId" in each]
     assert len(operations) > 100
     assert [each["operationId"] for each in operations if not each.get("description")] == []
+    assert {"List tenants", "Preview order"} <= {each["summary"] for each in operations}
     schemas = document["components"]["schemas"]
     assert "data" in schemas["NewOneOffCharge"]["description"]
     assert [name for name in schemas if name.startswith("New") and not schemas[name].get("description")] == []

@@ -42,6 +42,7 @@ async def _tell(world: World, *, keep: bool) -> int:
             await world.stop()
     narrator.summary()
     if keep:
+        world.start_carrier(story.carrier_port)
         for line in story.sign_in():
             narrator.tell(line)
     return 0

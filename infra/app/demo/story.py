@@ -66,6 +66,7 @@ class Story:
         self.companies: list[Company] = []
         self.nodes: dict[str, Started] = {}
         self.carrier = Carrier(LOOPBACK, policy=answers(after_seconds=0.05))
+        self.carrier_port = 0
         self.installation: Installation | None = None
 
     async def tell(self) -> None:
@@ -130,8 +131,8 @@ class Story:
         kind = "simulated nodes" if self.world.switch == "simulator" else "FreeSWITCH nodes"
         self.say.step(f"A carrier and two {kind} join the cluster")
         await self.carrier.start()
-        host, port = self.carrier.address
-        await operator.post("/v1/gateways", name="carrier", host=host, port=port)
+        host, self.carrier_port = self.carrier.address
+        await operator.post("/v1/gateways", name="carrier", host=host, port=self.carrier_port)
         for number, name in enumerate(NODES):
             ports = free_ports(3)
             rtp = FIRST_RTP_PORT + number * RTP_PORTS_A_NODE

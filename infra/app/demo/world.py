@@ -140,6 +140,10 @@ class World:
         ]  # fmt: skip
         return self.register.start(name, command, self.environment)
 
+    def start_carrier(self, port: int) -> Started:
+        """A carrier at this UDP port that rings and answers every call, for as long as the system runs."""
+        return self._seatline("carrier", "carrier-stand-in", "--port", str(port))
+
     @staticmethod
     def travel_to(moment: datetime) -> None:
         """Move every process of the demo in time."""
