@@ -15,9 +15,8 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
+from billing.spreadsheets import CSV_MEDIA_TYPE, XLSX_MEDIA_TYPE
 from billing.statement_schemas import (
-    CSV_MEDIA_TYPE,
-    XLSX_MEDIA_TYPE,
     BankMappingView,
     BankStatementLineView,
     BankStatementView,

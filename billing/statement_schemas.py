@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 
 import msgspec
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from billing.rules.statement_matching import ADVICE
+from billing.spreadsheets import CSV_MEDIA_TYPE, XLSX_MEDIA_TYPE
 from billing.statements.mappings import layout_of
 from billing.statements.models import BankMapping, BankStatement, BankStatementLine
 from billing.statements.reading import Layout
 from billing.statements.returns import PAYMENT_REVERSED
 from infra.kit import money
-from infra.kit.http import Body, View
+from infra.kit.http import Body, FileUpload, View
 
-CSV_MEDIA_TYPE = "text/csv"
-XLSX_MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-
-_FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
 _ADVICE: Mapping[str, str] = {
     **ADVICE,
     PAYMENT_REVERSED: "Its payment was reversed; assign the line to the right tenant or dismiss it.",
@@ -226,12 +220,7 @@ def line_view(line: BankStatementLine) -> BankStatementLineView:
     )
 
 
-@dataclass
-class StatementUpload(Operation):
+class StatementUpload(FileUpload):
     """The two bodies that an upload of a statement takes, for the API description."""
 
-    def __post_init__(self) -> None:
-        self.request_body = RequestBody(
-            content={CSV_MEDIA_TYPE: OpenAPIMediaType(_FILE), XLSX_MEDIA_TYPE: OpenAPIMediaType(_FILE)},
-            required=True,
-        )
+    media_types = (CSV_MEDIA_TYPE, XLSX_MEDIA_TYPE)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import defer
 from billing import charge_reports, quotes, rate_decks
 from billing.charge_reports import Wanted
 from billing.models import RateDeck
+from billing.spreadsheets import CSV_MEDIA_TYPE
 from billing.usage import REASONS
 from billing.usage_schemas import (
     ChargeSumView,
@@ -41,7 +42,6 @@ from infra.kit.principal import Principal
 from infra.kit.problems import InvalidInput, MalformedRequest, Refusal
 
 DECKS, CHARGES, QUOTES = ["Rate decks"], ["Charges"], ["Quotes"]
-CSV_MEDIA_TYPE = "text/csv"
 
 
 class UnsupportedUpload(Refusal):

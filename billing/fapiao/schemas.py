@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime
-
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
 from billing.fapiao import records
 from billing.fapiao.imports import RowOutcome
@@ -15,9 +11,7 @@ from billing.fapiao.particulars import Particulars
 from billing.fapiao.records import NewFapiao
 from billing.spreadsheets import CSV_MEDIA_TYPE, XLSX_MEDIA_TYPE
 from infra.kit import money
-from infra.kit.http import Body, View
-
-_FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+from infra.kit.http import Body, FileUpload, View
 
 
 class NewTaxParticulars(Body):
@@ -193,12 +187,7 @@ def import_view(outcomes: list[RowOutcome]) -> FapiaoImportView:
     )
 
 
-@dataclass
-class FapiaoUpload(Operation):
+class FapiaoUpload(FileUpload):
     """The two bodies that an upload of fapiao numbers takes, for the API description."""
 
-    def __post_init__(self) -> None:
-        self.request_body = RequestBody(
-            content={CSV_MEDIA_TYPE: OpenAPIMediaType(_FILE), XLSX_MEDIA_TYPE: OpenAPIMediaType(_FILE)},
-            required=True,
-        )
+    media_types = (CSV_MEDIA_TYPE, XLSX_MEDIA_TYPE)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Collection
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from litestar import Litestar, MediaType, Request, Response
 from litestar.connection import ASGIConnection
 from litestar.exceptions import ClientException, HTTPException, NotAuthorizedException, ValidationException
 from litestar.handlers import BaseRouteHandler
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.params import QueryParameter
 from litestar.routes import HTTPRoute
 from sqlalchemy.exc import DBAPIError
@@ -51,6 +54,16 @@ class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 class View(msgspec.Struct, kw_only=True):
     """Base of every response body."""
+
+
+class FileUpload(Operation):
+    """Base of the description of routes whose body is a file, of one of several media types."""
+
+    media_types: ClassVar[Collection[str]]
+
+    def __post_init__(self) -> None:
+        file = OpenAPIMediaType(Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY))
+        self.request_body = RequestBody(content=dict.fromkeys(self.media_types, file), required=True)
 
 
 class ValidationFailed(MalformedRequest):

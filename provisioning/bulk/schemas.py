@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
-
 from billing.spreadsheets import CSV_MEDIA_TYPE, XLSX_MEDIA_TYPE
-from infra.kit.http import View
+from infra.kit.http import FileUpload, View
 from provisioning.bulk.applying import Outcome, Report
 from provisioning.schemas import OrderPreviewView, order_preview_view
 
@@ -54,15 +50,10 @@ class SeatTableReport(View):
     lines: list[LineOutcome]
 
 
-@dataclass
-class SeatTableUpload(Operation):
+class SeatTableUpload(FileUpload):
     """The two bodies that an upload of a table takes, for the API description."""
 
-    def __post_init__(self) -> None:
-        file = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-        self.request_body = RequestBody(
-            content={kind: OpenAPIMediaType(file) for kind in (CSV_MEDIA_TYPE, XLSX_MEDIA_TYPE)}, required=True
-        )
+    media_types = (CSV_MEDIA_TYPE, XLSX_MEDIA_TYPE)
 
 
 def _line(outcome: Outcome) -> LineOutcome:

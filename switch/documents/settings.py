@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
+from infra.kit.addresses import parse_address
+
 MAX_PORT = 65_535
 MIN_CHECK_SECONDS = 5
 """mod_sofia takes no shorter `ping`."""
@@ -49,10 +51,10 @@ class Gateway:
         where = f"gateway {self.name!r}"
         if _NAME.fullmatch(self.name) is None:
             raise SettingRefused(where, "a name of up to 64 letters, digits, _ and -")
-        if not _is_address(self.host) and _HOST.fullmatch(self.host) is None:
+        if parse_address(self.host) is None and _HOST.fullmatch(self.host) is None:
             raise SettingRefused(f"{where} host", "an IP address or host name")
         _check_port(f"{where} port", self.port)
-        if not self.sources and not _is_address(self.host):
+        if not self.sources and parse_address(self.host) is None:
             raise SettingRefused(
                 f"{where} sources", "the addresses that it calls from, because its host is not an IP address"
             )
@@ -153,7 +155,7 @@ class NodeConfiguration:
 
     def _check_network(self) -> None:
         for setting in ("esl_host", "sip_ip"):
-            if not _is_address(getattr(self, setting)):
+            if parse_address(getattr(self, setting)) is None:
                 raise SettingRefused(setting, "an IP address")
         if ipaddress.ip_address(self.sip_ip).is_unspecified:
             raise SettingRefused("sip_ip", "the one address that phones and carriers reach, not all addresses")
@@ -190,9 +192,8 @@ class NodeConfiguration:
 
         Where networks overlap the narrowest one counts, among equals the gateway with the same port.
         """
-        try:
-            source = ipaddress.ip_address(address)
-        except ValueError:
+        source = parse_address(address)
+        if source is None:
             return None
         found = [
             (network.prefixlen, gateway.port == port, -place)
@@ -201,14 +202,6 @@ class NodeConfiguration:
             if source in network
         ]
         return self.gateways[-max(found)[2]] if found else None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_network(text: str) -> bool:

@@ -5,13 +5,13 @@ The edge's own logic is one file that never changes (infra/deploy/kamailio/kamai
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from infra.kit.addresses import parse_address
 from switch.sip.uri import format_host
 
 SETTINGS_FILE = "settings.cfg"
@@ -191,7 +191,7 @@ def srv_records(domain: str, nodes: Sequence[NodeAddress], edges: Sequence[EdgeA
     records: list[tuple[str, int, int, str]] = []
 
     def target(name: str, host: str) -> str:
-        if not _is_address(host):
+        if parse_address(host) is None:
             return _domain(host.lower()) + "."
         own = f"{_label(name)}.{_domain(domain)}."
         names[own] = host
@@ -230,16 +230,8 @@ def _literal(value: str | int) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _host(text: str) -> str:
-    return text if _is_address(text) else _domain(text.lower())
+    return text if parse_address(text) else _domain(text.lower())
 
 
 def _domain(text: str) -> str:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIType
-
-from infra.kit.http import View
+from infra.kit.http import FileUpload, View
 from switch.number_pool.importing import ImportedRow, RowOutcome
 from switch.number_pool.models import NumberEvent, PooledNumber
 
@@ -108,10 +104,7 @@ def number_import_view(rows: Sequence[ImportedRow], *, is_dry_run: bool) -> Numb
     )
 
 
-@dataclass
-class NumberUpload(Operation):
+class NumberUpload(FileUpload):
     """The body that an import takes, for the API description."""
 
-    def __post_init__(self) -> None:
-        file = Schema(type=OpenAPIType.STRING)
-        self.request_body = RequestBody(content={CSV_MEDIA_TYPE: OpenAPIMediaType(file)}, required=True)
+    media_types = (CSV_MEDIA_TYPE,)

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
 import msgspec
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 
-from infra.kit.http import Body, View
+from infra.kit.http import Body, FileUpload, View
 from tenancy.papers.content import MEDIA_TYPES
 from tenancy.papers.models import Paper
 
-_FILE = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
 
-
-@dataclass
-class PaperUpload(Operation):
+class PaperUpload(FileUpload):
     """The bodies that an upload takes, for the API description."""
 
-    def __post_init__(self) -> None:
-        self.request_body = RequestBody(
-            content={media_type: OpenAPIMediaType(_FILE) for media_type in MEDIA_TYPES}, required=True
-        )
+    media_types = MEDIA_TYPES
 
 
 class Review(Body):

@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import clock, logs
+from infra.kit.addresses import parse_address
 from infra.kit.database import Database, Scope
 from infra.kit.sealing import derived_key
 from tenancy.people.errors import TooManyAttempts
@@ -74,7 +75,7 @@ class Throttle:
 
 def network_of(source: str) -> str:
     """What counts as one network address: an IPv4 address, or the 64 bits that one IPv6 line has."""
-    address = _address(source) or _address(_without_port(source))
+    address = parse_address(source) or parse_address(_without_port(source))
     if address is None:
         return "unknown"
     if isinstance(address, ipaddress.IPv4Address):
@@ -82,13 +83,6 @@ def network_of(source: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, _IPV6_NETWORK_BITS), strict=False))
-
-
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
 
 
 def _without_port(source: str) -> str:

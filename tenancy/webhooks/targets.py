@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from infra.kit.addresses import Address, parse_address
 from tenancy.webhooks.errors import TargetRefused
 
 URL_LIMIT_CHARACTERS = 2_000
@@ -39,7 +40,6 @@ _NOT_PUBLIC = tuple(
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 _TRANSLATED_LOCALLY = ipaddress.ip_network("64:ff9b:1::/48")
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Lookup = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host name; raises `OSError` where there are none."""
 
@@ -94,7 +94,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _check_host(host: str) -> None:
-    address = _address(host)
+    address = parse_address(host)
     if address is not None:
         if not is_public(address):
             raise TargetRefused(f"{host} is not a public address.", field="url")
@@ -102,13 +102,6 @@ def _check_host(host: str) -> None:
     labels = host.split(".")
     if len(labels) < 2 or labels[-1] in _INSIDE_NAMES or labels[-1].isdigit() or labels[-1].startswith("0x"):
         raise TargetRefused(f"{host} is not a public host name.", field="url")
-
-
-def _address(text: str) -> Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
 
 
 def is_public(address: Address) -> bool:
@@ -137,13 +130,13 @@ class Resolver:
 
     async def address_of(self, target: Target) -> str:
         """One address of the target. Raises `TargetRefused` when any of them is not public, `OSError` for none."""
-        literal = _address(target.host)
+        literal = parse_address(target.host)
         found = [str(literal)] if literal is not None else await self._lookup(target.host, target.port)
         if not found:
             raise OSError(f"{target.host} has no address")
         if not self.inside_allowed:
             for text in found:
-                address = _address(text)
+                address = parse_address(text)
                 if address is None or not is_public(address):
                     raise TargetRefused(f"{target.host} leads to what is not a public address.", field="url")
         return found[0]

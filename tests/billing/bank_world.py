@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from billing import leases
 from billing.models import Payment
-from billing.statement_schemas import CSV_MEDIA_TYPE
+from billing.spreadsheets import CSV_MEDIA_TYPE
 from infra.kit import clock
 from infra.kit.database import Scope
 from tests.api import Api, Caller

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.statement_schemas import CSV_MEDIA_TYPE, XLSX_MEDIA_TYPE
+from billing.spreadsheets import CSV_MEDIA_TYPE, XLSX_MEDIA_TYPE
 from billing.statements.errors import StatementRefused
 from billing.statements.reading import Layout, read_statement
 from billing.statements.sheets import Kind

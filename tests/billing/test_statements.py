@@ -14,7 +14,7 @@ from sqlalchemy.exc import ProgrammingError
 from billing import leases, payments
 from billing.models import Payment
 from billing.schemas import payment_reference
-from billing.statement_schemas import CSV_MEDIA_TYPE
+from billing.spreadsheets import CSV_MEDIA_TYPE
 from billing.statements import matching
 from billing.statements.models import BankStatement, BankStatementLine
 from infra.kit import clock
