@@ -65,9 +65,12 @@ lint: $(STAMP)
 check: lint
 	@$(call quietly,basedpyright,.venv/bin/basedpyright)
 
-# Three workers on two cores: one of them mostly waits for phones, nodes and time-outs of tests/live.
-test: check
-	@$(PYTHON) -m pytest -n 3
+# Three workers on two cores: one of them mostly waits for phones, nodes and time-outs of tests/live. The types are
+# checked beside them, by one process on what is left of the cores; a wrong type fails `make test` as a test does.
+test: lint
+	@$(call quietly,basedpyright,nice .venv/bin/basedpyright) & types=$$!; \
+	$(PYTHON) -m pytest -n 3; tests=$$?; \
+	wait $$types && exit $$tests
 
 live: $(STAMP)
 	@if [ -z "$$SEATLINE_FREESWITCH" ]; then \

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from litestar import Litestar
+from sqlalchemy import text
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -20,9 +21,12 @@ from infra.kit.embedded_postgres import EmbeddedPostgres
 from infra.kit.settings import Settings, load
 from tests.api import Api
 from tests.databases import Databases
+from tests.jobs import close_connections
 
 TEMPLATE = "seatline_template"
 LIVE_TESTS = "tests/live/"
+ANY_MONEY = "SELECT EXISTS (SELECT FROM posting) OR EXISTS (SELECT FROM invoice)"
+"""Whether the check of the ledger, which compares these two, can find anything: asking costs a tenth of it."""
 logs.configure("warning")
 
 
@@ -77,8 +81,10 @@ async def database(settings: Settings) -> AsyncGenerator[Database]:
     database = Database(settings.database_url, pool_size=5, timeout_seconds=10)
     jobs.install(jobs.Runtime(database, settings))
     yield database
+    await close_connections()
     async with database.transaction(Scope.platform()) as session:
-        assert await ledger_check.findings(session) == []
+        if await session.scalar(text(ANY_MONEY)):
+            assert await ledger_check.findings(session) == []
     jobs.install(None)
     await database.close()
 

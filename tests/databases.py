@@ -20,12 +20,13 @@ SELECT count(*), coalesce(sum(hashtext(relname::text || relkind::text || coalesc
 FROM pg_class WHERE relnamespace = 'public'::regnamespace
 """
 _OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+# A table without a page has never had a row.
 _EMPTY = """
 DO $$
 DECLARE kept regclass;
 BEGIN
   FOR kept IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-              AND relname <> 'alembic_version' LOOP
+              AND relname <> 'alembic_version' AND pg_relation_size(oid) > 0 LOOP
     EXECUTE 'DELETE FROM ' || kept;
   END LOOP;
 END $$
@@ -58,7 +59,8 @@ class Databases:
         else:
             name = f"test_{uuid.uuid4().hex}"
             with self._connect("postgres") as connection:
-                connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{self._template}"'.encode())
+                copy = f'CREATE DATABASE "{name}" TEMPLATE "{self._template}" STRATEGY file_copy'  # half the work here
+                connection.execute(copy.encode())
         self._uses[name] = self._uses.get(name, 0) + 1
         return make_url(self.server_url).set(database=name).render_as_string(hide_password=False)
 

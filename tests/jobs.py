@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 from procrastinate import PsycopgConnector
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
 from sqlalchemy.engine import make_url
 
 import infra.app.rooms
@@ -17,6 +20,10 @@ TASK_MODULES = infra.app.rooms.TASK_MODULES
 CONCURRENCY = 4
 MAX_ROUNDS = 50
 
+Pool = AsyncConnectionPool[psycopg.AsyncConnection[TupleRow]]
+_pools: dict[str, Pool] = {}
+"""By the database's URL: a new connection costs more than most jobs."""
+
 
 @dataclass(frozen=True)
 class JobCount:
@@ -27,18 +34,15 @@ class JobCount:
     count: int
 
 
-def _conninfo(database_url: str) -> str:
-    return make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
-
-
 async def run_jobs(database_url: str) -> None:
     """Run what is due, and what that defers, until nothing is left; a job that failed waits for its later retry.
 
-    The `database` fixture has given the tasks their runtime.
+    The `database` fixture has given the tasks their runtime, and closes the connections.
     """
-    connector = PsycopgConnector(conninfo=_conninfo(database_url), min_size=1, max_size=CONCURRENCY)
-    app = jobs.app.with_connector(connector)
-    async with app.open_async():
+    pool = await _pool(database_url)
+    await pool.check()
+    app = jobs.app.with_connector(PsycopgConnector())
+    async with app.open_async(pool):
         for _ in range(MAX_ROUNDS):  # a worker ends while its last jobs run, and does not see what those defer
             await app.run_worker_async(
                 wait=False,
@@ -52,22 +56,39 @@ async def run_jobs(database_url: str) -> None:
     raise AssertionError(f"After {MAX_ROUNDS} rounds there is still work to do: {await job_counts(database_url)}")
 
 
+async def close_connections() -> None:
+    """At the end of a test: close what `run_jobs` has opened."""
+    while _pools:
+        await _pools.popitem()[1].close()
+
+
+async def _pool(database_url: str) -> Pool:
+    if database_url not in _pools:
+        conninfo = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+        autocommit = {"autocommit": True}  # each of the worker's statements is a transaction
+        pool: Pool = AsyncConnectionPool(conninfo, min_size=1, max_size=CONCURRENCY, kwargs=autocommit, open=False)
+        _pools[database_url] = pool
+        await pool.open(wait=True)
+    return _pools[database_url]
+
+
+async def _rows(database_url: str, query: LiteralString) -> list[TupleRow]:
+    async with (await _pool(database_url)).connection() as connection:
+        return await (await connection.execute(query)).fetchall()
+
+
 async def _count_due(database_url: str) -> int:
     query = (
         "SELECT count(*) FROM procrastinate_jobs "
         "WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now())"
     )
-    async with await psycopg.AsyncConnection.connect(_conninfo(database_url)) as connection:
-        row = await (await connection.execute(query)).fetchone()
-    return int(row[0]) if row is not None else 0
+    return int((await _rows(database_url, query))[0][0])
 
 
 async def job_counts(database_url: str) -> list[JobCount]:
     """What became of the jobs: by task and state (`todo` with attempts behind it is one that failed)."""
     query = "SELECT task_name, status::text, count(*) FROM procrastinate_jobs GROUP BY 1, 2 ORDER BY 1, 2"
-    async with await psycopg.AsyncConnection.connect(_conninfo(database_url)) as connection:
-        rows = await (await connection.execute(query)).fetchall()
-    return [JobCount(*row) for row in rows]
+    return [JobCount(*row) for row in await _rows(database_url, query)]
 
 
 async def failed_tasks(database_url: str) -> list[str]:
@@ -76,6 +97,4 @@ async def failed_tasks(database_url: str) -> list[str]:
         "SELECT DISTINCT task_name FROM procrastinate_jobs "
         "WHERE status = 'failed' OR (status = 'todo' AND attempts > 0) ORDER BY 1"
     )
-    async with await psycopg.AsyncConnection.connect(_conninfo(database_url)) as connection:
-        rows = await (await connection.execute(query)).fetchall()
-    return [str(row[0]) for row in rows]
+    return [str(row[0]) for row in await _rows(database_url, query)]

@@ -8,7 +8,7 @@ idempotent.
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Concatenate, ParamSpec
 
 from procrastinate import App, PsycopgConnector, RetryStrategy
@@ -87,6 +87,14 @@ async def defer(
         connection=raw.driver_connection,
     )
     await task.defer_async(**arguments)
+
+
+async def defer_each(session: AsyncSession, names: Iterable[str]) -> None:
+    """Enqueue tasks without arguments in the transaction of `session`, in one statement; each is its own lock."""
+    made = [app.configure_task(name, allow_unknown=True, lock=name).make_new_job() for name in names]
+    if made:
+        raw = await (await session.connection()).get_raw_connection()
+        await app.job_manager.batch_defer_jobs_async(made, connection=raw.driver_connection)
 
 
 async def rescue_stalled(worker_app: App) -> int:
