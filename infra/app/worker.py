@@ -38,9 +38,7 @@ TASK_MODULES = infra.app.rooms.TASK_MODULES
 def worker_app(database_url: str) -> App:
     """The task application with a connector over this database."""
     conninfo = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
-    # Each of the worker's statements is a transaction by itself: that saves BEGIN and COMMIT around every one.
-    autocommit = {"autocommit": True}
-    return jobs.app.with_connector(PsycopgConnector(conninfo=conninfo, min_size=1, max_size=8, kwargs=autocommit))
+    return jobs.app.with_connector(PsycopgConnector(conninfo=conninfo, min_size=1, max_size=8))
 
 
 @jobs.task("infra.keep_house")
