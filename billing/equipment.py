@@ -166,6 +166,14 @@ async def end(
     return row
 
 
+async def labels_out(session: AsyncSession, tenant_id: str, contract_id: str | None = None) -> list[str]:
+    """What a tenant still has, under one contract or all, by label."""
+    query = select(Equipment.label).where(Equipment.tenant_id == tenant_id, Equipment.state == "out")
+    if contract_id is not None:
+        query = query.where(Equipment.contract_id == contract_id)
+    return list((await session.execute(query.order_by(Equipment.label))).scalars())
+
+
 async def take_back(session: AsyncSession, *, equipment_id: str, reason: str) -> Equipment:
     """The thing has turned up, or its end was recorded by mistake: it is out again and its charge is cancelled.
 

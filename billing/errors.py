@@ -78,6 +78,12 @@ class OrderInForce(Conflict):
     code = "order_in_force"
 
 
+class OrderNotMovable(Conflict):
+    """The order is paid, open, gone, or a return: only an unpaid addition or opening is moved to another day."""
+
+    code = "order_not_movable"
+
+
 class NotReturnable(Conflict):
     """A seat or circuit is not open, or is being returned already."""
 

@@ -81,7 +81,7 @@ class ContractPreviewView(View):
 
     `anomalies`: `first_zero`, `notably_more`, `notably_less` (half and more against `total_before`, the monthly
     invoice of the month before), `unrated_calls`, `incomplete_records` (missing, or set aside and naming the tenant),
-    `cannot_be_made` (with `problem` saying why).
+    `equipment_out` (not back when the final invoice is made), `cannot_be_made` (with `problem` saying why).
     """
 
     tenant_id: str
@@ -92,6 +92,7 @@ class ContractPreviewView(View):
     currency: str
     unrated_calls: int
     incomplete_records: int
+    equipment_out: list[str]
     anomalies: list[str]
     problem: str | None
     invoices: list[PreviewInvoiceView]
@@ -131,6 +132,7 @@ class ContractToLookAtView(View):
     total_before: str | None
     unrated_calls: int
     incomplete_records: int
+    equipment_out: list[str]
     anomalies: list[str]
     problem: str | None
 
@@ -233,6 +235,7 @@ def _contract_preview_view(found: ContractPreview) -> ContractPreviewView:
         currency=money.CURRENCY,
         unrated_calls=found.unrated_calls,
         incomplete_records=found.incomplete_records,
+        equipment_out=found.equipment_out,
         anomalies=list(found.anomalies),
         problem=found.problem,
         invoices=[preview_invoice_view(invoice) for invoice in found.invoices],
@@ -272,6 +275,7 @@ def run_summary_view(month: Month, summary: RunSummary, *, set_aside_records: in
                 total_before=None if found.total_before is None else money.amount_text(found.total_before),
                 unrated_calls=found.unrated_calls,
                 incomplete_records=found.incomplete_records,
+                equipment_out=found.equipment_out,
                 anomalies=list(found.anomalies),
                 problem=found.problem,
             )

@@ -39,6 +39,11 @@ class OrderGroup:
             return row.opening
         return not row.opening and (row.ordered_on, row.effective_on) == (self.ordered_on, self.effective_on)
 
+    @classmethod
+    def of(cls, row: Holding) -> OrderGroup:
+        """The group that a holding was ordered in."""
+        return cls(row.opening, row.ordered_on, row.effective_on)
+
 
 async def charge(session: AsyncSession, contract: Contract, group: OrderGroup, *, today: date) -> Invoice | None:
     """Make the group's invoice, or make it again with what was ordered since; None when there is nothing to charge now.
@@ -161,9 +166,12 @@ async def void_unpaid(session: AsyncSession, tenant_id: str, invoice_id: str, *,
     return invoice
 
 
-async def _make_again(
-    session: AsyncSession, contract: Contract, of_group: Holding, invoice: Invoice, *, reason: str, today: date
-) -> None:
+async def withdraw(session: AsyncSession, contract: Contract, invoice: Invoice, *, reason: str) -> None:
+    """Void an invoice of orders, which are charged by none then: the caller charges them again, or lets them go.
+
+    The contract is locked by the caller, who calls `ledger.set_off` afterwards. Raises `InvoiceNotVoidable` for one
+    that has a fapiao, or whose credit note was paid out.
+    """
     await _check_voidable(session, invoice)
     await invoices.void(session, invoice, reason=reason)
     await session.execute(
@@ -176,8 +184,13 @@ async def _make_again(
         .values(invoiced_on=None, order_invoice_id=None)
         .execution_options(synchronize_session="fetch")
     )
-    group = OrderGroup(of_group.opening, of_group.ordered_on, of_group.effective_on)
-    await charge(session, contract, group, today=today)
+
+
+async def _make_again(
+    session: AsyncSession, contract: Contract, of_group: Holding, invoice: Invoice, *, reason: str, today: date
+) -> None:
+    await withdraw(session, contract, invoice, reason=reason)
+    await charge(session, contract, OrderGroup.of(of_group), today=today)
 
 
 async def _check_voidable(session: AsyncSession, invoice: Invoice) -> None:

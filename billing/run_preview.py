@@ -16,7 +16,7 @@ from decimal import Decimal
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import invoice_runs, invoices, usage
+from billing import equipment, invoice_runs, invoices, usage
 from billing.contracts import get_contract
 from billing.models import Contract, Invoice, InvoiceLine, UnratedCall
 from billing.rules.lines import LINE_KINDS
@@ -45,10 +45,12 @@ NOTABLY_MORE = "notably_more"
 NOTABLY_LESS = "notably_less"
 UNRATED_CALLS = "unrated_calls"
 INCOMPLETE_RECORDS = "incomplete_records"
+EQUIPMENT_OUT = "equipment_out"
 CANNOT_BE_MADE = "cannot_be_made"
-ANOMALIES = (FIRST_ZERO, NOTABLY_MORE, NOTABLY_LESS, UNRATED_CALLS, INCOMPLETE_RECORDS, CANNOT_BE_MADE)
+ANOMALIES = (FIRST_ZERO, NOTABLY_MORE, NOTABLY_LESS, UNRATED_CALLS, INCOMPLETE_RECORDS, EQUIPMENT_OUT, CANNOT_BE_MADE)
 """Nothing to pay for the first time; half more or half less than last month; calls without a price; call records that
-are missing or were set aside; a contract that the run would set aside."""
+are missing or were set aside; equipment not back when the final invoice is made; a contract that the run would set
+aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,9 @@ class ContractPreview:
 
     `total_before` is what was invoiced for the month before, None where there was no monthly invoice. `unrated_calls`
     counts the tenant's calls without a price, `incomplete_records` the calls among them whose record is missing and the
-    records set aside that name the tenant. `problem` tells why the run would set the contract aside.
+    records set aside that name the tenant. `equipment_out` are the labels of what is not back at the end (C22): what is
+    lost or damaged goes on the final invoice if it is said before that goes out. `problem` tells why the run would set
+    the contract aside.
     """
 
     tenant_id: str
@@ -93,6 +97,7 @@ class ContractPreview:
     total_before: Decimal | None = None
     unrated_calls: int = 0
     incomplete_records: int = 0
+    equipment_out: list[str] = field(default_factory=list[str])
     problem: str | None = None
     anomalies: tuple[str, ...] = ()
 
@@ -212,6 +217,8 @@ def anomalies_of(found: ContractPreview) -> tuple[str, ...]:
         anomalies.append(UNRATED_CALLS)
     if found.incomplete_records:
         anomalies.append(INCOMPLETE_RECORDS)
+    if found.equipment_out:
+        anomalies.append(EQUIPMENT_OUT)
     return tuple(anomalies)
 
 
@@ -252,6 +259,8 @@ async def _bill(session: AsyncSession, month: Month, found: ContractPreview) -> 
     found.total_before = await _total_before(session, contract, month)
     found.unrated_calls = await _unrated(session, found.tenant_id, month)
     found.incomplete_records = await _incomplete(session, found.tenant_id, month)
+    if contract.ends_on is not None and contract.ends_on < month.first:
+        found.equipment_out = await equipment.labels_out(session, contract.tenant_id, contract.contract_id)
 
 
 def previewed(invoice: Invoice, lines: Iterable[InvoiceLine]) -> PreviewedInvoice:

@@ -17,7 +17,7 @@ from infra.kit.http import DEFAULT_PAGE, After, Limit
 from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
 from infra.kit.problems import Forbidden
-from provisioning import orders, price_preview, seats
+from provisioning import order_moves, orders, price_preview, seats
 from provisioning.models import Seat, SeatOrder
 from provisioning.orders import OrderRequest
 from provisioning.rules.seat_states import SeatState
@@ -25,7 +25,9 @@ from provisioning.schemas import (
     Cancellation,
     CredentialsView,
     NewSeatOrder,
+    OrderMove,
     OrderPreviewView,
+    Reissue,
     SeatDetail,
     SeatName,
     SeatOrderDetail,
@@ -125,6 +127,61 @@ async def cancel_order(
     return await _detail(session, order)
 
 
+@post(
+    "/v1/seat-orders/{order_id:str}/move",
+    permission="seat_orders:write",
+    tags=ORDER_TAGS,
+    operation_id="MoveSeatOrder",
+    status_code=HTTP_200_OK,
+)
+async def move_order(
+    order_id: FromPath[str],
+    data: JSONBody[OrderMove],
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+) -> SeatOrderDetail:
+    """Move an unpaid addition or opening to another day; its invoice is voided and issued again for that day. What
+    opens with a contract moves as a whole, and the contract's first day with it."""
+    waiver = waived_by(principal, waive=data.waive_notice)
+    await orders.get_order(session, order_id, principal.tenant_id)
+    await _as_platform(session)
+    order = await order_moves.move_order(
+        session,
+        order_id=order_id,
+        tenant_id=principal.tenant_id,
+        effective_on=data.effective_on,
+        waived_by=waiver,
+    )
+    return await _detail(session, order)
+
+
+@post(
+    "/v1/seat-orders/{order_id:str}/move/preview",
+    permission="seat_orders:write",
+    tags=ORDER_TAGS,
+    operation_id="PreviewSeatOrderMove",
+    status_code=HTTP_200_OK,
+)
+async def preview_move(
+    order_id: FromPath[str],
+    data: JSONBody[OrderMove],
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+) -> OrderPreviewView:
+    """What an unpaid order would cost on another day. Nothing is written; what would refuse the move refuses this."""
+    waiver = waived_by(principal, waive=data.waive_notice)
+    await orders.get_order(session, order_id, principal.tenant_id)
+    await _as_platform(session)
+    found = await order_moves.preview_move(
+        session,
+        order_id=order_id,
+        tenant_id=principal.tenant_id,
+        effective_on=data.effective_on,
+        waived_by=waiver,
+    )
+    return order_preview_view(found)
+
+
 @get("/v1/seats", permission="seats:read", tags=SEAT_TAGS, operation_id="ListSeats")
 async def list_seats(
     *,
@@ -172,11 +229,18 @@ async def get_seat(
     response_headers=NOT_STORED,
 )
 async def reissue_credentials(
-    seat_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
+    seat_id: FromPath[str],
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+    data: JSONBody[Reissue | None] = None,
 ) -> CredentialsView:
-    """A new SIP password for a seat, shown this once. The old one is refused from now on."""
+    """A new SIP password for a seat, shown this once. The old one is refused from now on, and the VPN key that was
+    made for the seat ends with it: a hand-out makes both anew. A key that the tenant supplied ends where that is
+    asked for."""
     seat = await seats.get_seat(session, seat_id, principal.tenant_id, for_update=True)
-    return credentials_view(seat, await seats.reissue_credentials(session, seat))
+    await _as_platform(session)
+    including = data is not None and data.including_tunnel
+    return credentials_view(seat, await seats.renew_accounts(session, seat, including_tunnel=including))
 
 
 @post(
@@ -199,9 +263,14 @@ async def name_seat(
 
 
 def _request(data: NewSeatOrder, principal: Principal) -> OrderRequest:
-    if data.waive_notice and WAIVE_NOTICE not in principal.permissions:
+    return data.request(waived_by=waived_by(principal, waive=data.waive_notice))
+
+
+def waived_by(principal: Principal, *, waive: bool) -> str | None:
+    """Who waives the notice (rule 4), None where nobody does; refused (403) for whoever may not."""
+    if waive and WAIVE_NOTICE not in principal.permissions:
         raise Forbidden("Only the operator may waive the notice.", field="waive_notice", permission=WAIVE_NOTICE)
-    return data.request(waived_by=principal.client_id if data.waive_notice else None)
+    return principal.client_id if waive else None
 
 
 async def _detail(session: AsyncSession, order: SeatOrder) -> SeatOrderDetail:
@@ -220,6 +289,8 @@ ROUTES = [
     list_orders,
     get_order,
     cancel_order,
+    move_order,
+    preview_move,
     list_seats,
     get_seat,
     reissue_credentials,

@@ -41,6 +41,12 @@ class ClusterFull(Conflict):
     code = "cluster_full"
 
 
+class NodeTakesNobody(Conflict):
+    """The node is not in service, or has no room for the tenant."""
+
+    code = "node_takes_nobody"
+
+
 class SeatNotOpen(Conflict):
     """Only a seat that is open can do this."""
 

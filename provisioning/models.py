@@ -55,6 +55,13 @@ class Seat(Base):
         UniqueConstraint("tenant_id", "extension"),
         UniqueConstraint("tenant_id", "contract_id", "item", "number"),
         Index(None, "seat_id"),
+        Index(
+            "uq_seat_name_of_held",
+            "tenant_id",
+            "name",
+            unique=True,
+            postgresql_where=text("name IS NOT NULL AND state IN ('ordered', 'open', 'suspended')"),
+        ),
     )
 
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
@@ -66,6 +73,7 @@ class Seat(Base):
     extension: Mapped[str | None]
     """None for a circuit, which nobody registers at."""
     name: Mapped[str | None]
+    """One seat's alone among those that its tenant holds (provisioning/rules/seat_states.py)."""
     group_name: Mapped[str | None]
     """The tenant's own grouping, such as a department."""
     person_name: Mapped[str | None]

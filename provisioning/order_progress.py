@@ -174,12 +174,15 @@ async def _open(session: AsyncSession, order: SeatOrder, today: date, ready_sinc
 
 async def _close(session: AsyncSession, order: SeatOrder) -> None:
     tenant = await tenants.get(session, order.tenant_id)
-    await _close_seats(session, tenant, Seat.seat_id.in_(order.seat_ids))
+    seat_ids = await _close_seats(session, tenant, Seat.seat_id.in_(order.seat_ids))
+    if seat_ids:
+        facts = {"contract_id": order.contract_id, "item": order.item, "count": len(seat_ids), "seat_ids": seat_ids}
+        await audit.record(session, order.tenant_id, "seats.closed", order.order_id, **facts)
     order.state = "done"
 
 
-async def _close_seats(session: AsyncSession, tenant: Tenant, which: ColumnElement[bool]) -> int:
-    """Close open seats and their accounts from this commit on; a job flushes their registrations."""
+async def _close_seats(session: AsyncSession, tenant: Tenant, which: ColumnElement[bool]) -> list[str]:
+    """Close open seats and their accounts from this commit on; a job flushes their registrations. Returns their ids."""
     closed = await session.execute(
         update(Seat)
         .where(Seat.tenant_id == tenant.tenant_id, Seat.state.in_(seat_states.sources("close")), which)
@@ -187,12 +190,12 @@ async def _close_seats(session: AsyncSession, tenant: Tenant, which: ColumnEleme
         .returning(Seat.seat_id)
         .execution_options(synchronize_session=False)
     )
-    seat_ids = list(closed.scalars())
+    seat_ids = sorted(closed.scalars())
     await accounts.set_open(session, tenant.tenant_id, seat_ids, False)
     await tunnel_accounts.end_accounts(session, tenant.tenant_id, seat_ids)
     if seat_ids:
         await jobs.defer(session, FLUSH_REGISTRATIONS, tenant_id=tenant.tenant_id, seat_ids=seat_ids)
-    return len(seat_ids)
+    return seat_ids
 
 
 async def _close_ended(runtime: Runtime, tenant_id: str) -> None:
@@ -223,5 +226,6 @@ async def _close_ended(runtime: Runtime, tenant_id: str) -> None:
                 .execution_options(synchronize_session=False)
             )
             tenant = await tenants.get(session, tenant_id)
-            count = await _close_seats(session, tenant, Seat.contract_id == contract_id)
-            await audit.record(session, tenant_id, "contract.seats_closed", contract_id, count=count)
+            seat_ids = await _close_seats(session, tenant, Seat.contract_id == contract_id)
+            facts = {"count": len(seat_ids), "seat_ids": seat_ids}
+            await audit.record(session, tenant_id, "contract.seats_closed", contract_id, **facts)

@@ -62,7 +62,7 @@ async def place_order(session: AsyncSession, *, tenant_id: str, request: OrderRe
     `SeatNotOpen`, `SeatReturning`, `SeatUnknown`, `OrderRefused`.
     """
     contract = await contracts.get_contract(session, tenant_id, request.contract_id, for_update=True)
-    await _check_standing(session, tenant_id, request.kind)
+    await check_standing(session, tenant_id, request.kind)
     contracts.check_orderable(contract, request.effective_on)
     order = _unfilled_order(contract, request)
     if request.kind == "add":
@@ -192,7 +192,8 @@ async def drop(session: AsyncSession, order: SeatOrder, *, state: Literal["cance
     await session.flush()
 
 
-async def _check_standing(session: AsyncSession, tenant_id: str, kind: Literal["add", "return"]) -> None:
+async def check_standing(session: AsyncSession, tenant_id: str, kind: Literal["add", "return"]) -> None:
+    """Refuse what the tenant's standing does not allow; the tenant is locked by the caller. `TenantMayNotOrder`."""
     tenant = await tenants.get(session, tenant_id)  # get_contract has locked it and read it anew
     if tenant.standing == "closed":
         raise TenantMayNotOrder("The tenant is closed; it orders nothing more.", field="tenant_id")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from litestar import get
+from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.kit.http import DEFAULT_PAGE, After, Limit, View
+from infra.kit.http import DEFAULT_PAGE, After, Body, Limit, View
 from infra.kit.pages import Page, fetch_page
-from provisioning import placing
+from provisioning import moving, placing
 from switch import placements
 from switch.models import Node, Placement
 
@@ -45,6 +45,13 @@ class NodeRoomView(View):
     tenants_served: int
 
 
+class TenantMove(Body):
+    """Another home for a tenant: a node's id or name, and why."""
+
+    home_node: str
+    reason: str
+
+
 @get("/v1/placements", permission="nodes:read", tags=TAGS, operation_id="ListPlacements")
 async def list_placements(
     *,
@@ -61,8 +68,21 @@ async def list_placements(
     if node is not None:
         query = query.where(Placement.serving_node == node)
     rows, following = await fetch_page(session, query, keys=(Placement.tenant_id,), limit=limit, after=after)
-    views = [PlacementView(**{name: getattr(row, name) for name in PlacementView.__struct_fields__}) for row in rows]
-    return Page(items=views, next=following)
+    return Page(items=[_view(row) for row in rows], next=following)
+
+
+@post(
+    "/v1/tenants/{tenant_id:str}/move", permission="nodes:write", tags=TAGS, operation_id="MoveTenant", status_code=200
+)
+async def move_tenant(
+    tenant_id: FromPath[str], data: JSONBody[TenantMove], session: NamedDependency[AsyncSession]
+) -> PlacementView:
+    """Let another node be a tenant's home and serve it from now on; its phones come over when they register anew."""
+    return _view(await moving.move(session, tenant_id, home_node=data.home_node, reason=data.reason))
+
+
+def _view(placement: Placement) -> PlacementView:
+    return PlacementView(**{name: getattr(placement, name) for name in PlacementView.__struct_fields__})
 
 
 @get("/v1/node-rooms", permission="nodes:read", tags=TAGS, operation_id="ListNodeRooms")
@@ -91,4 +111,4 @@ async def list_node_rooms(
     return Page(items=views, next=following)
 
 
-ROUTES = [list_placements, list_node_rooms]
+ROUTES = [list_placements, list_node_rooms, move_tenant]

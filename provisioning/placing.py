@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit import clock, logs
 from infra.kit.database import Scope
 from infra.kit.jobs import Runtime
-from provisioning.errors import ClusterFull
+from provisioning.errors import ClusterFull, NodeTakesNobody
 from provisioning.models import Seat
 from provisioning.outages import observing
 from provisioning.rules import placement as rule
@@ -88,6 +88,28 @@ async def require_room(session: AsyncSession, tenant_id: str) -> None:
         await placements.assign(session, tenant_id, home_node=chosen.home, spare_node=chosen.spare)
     else:
         await placements.settle(session, tenant_id, home_node=chosen.home, spare_node=chosen.spare)
+
+
+async def spare_for(session: AsyncSession, placement: Placement, *, home: str) -> str | None:
+    """The spare of a tenant that gets this home, by the rule. Raises `NodeTakesNobody` where it has no room for it."""
+    seats = await _held(session, placement.tenant_id)
+    spare = placement.spare_node if placement.spare_node != home else None
+    capacities = await _capacities(session)
+    others = await _claims(session, but=placement.tenant_id)
+    able = await able_nodes(session)
+    chosen = rule.settled(rule.Claim(placement.tenant_id, seats, home, spare), others, capacities=capacities, able=able)
+    if chosen is None or chosen.home != home:
+        free = rule.rooms(capacities, others)[home].free
+        raise NodeTakesNobody(
+            f"The tenant has {seats} seats and {home} room for {free}; raise its `capacity_seats` or choose another.",
+            field="home_node",
+        )
+    return chosen.spare
+
+
+async def able_nodes(session: AsyncSession) -> dict[str, int]:
+    """The nodes that tenants may be given, with their capacity: those in service; before any is, those expected."""
+    return await _weights(session, ACTIVE) or await _weights(session, JOINING)
 
 
 async def rooms(session: AsyncSession) -> dict[str, rule.Room]:
@@ -166,7 +188,7 @@ async def _settled(session: AsyncSession, tenant_id: str, placement: Placement |
     seats = await _held(session, tenant_id)
     home, spare = (placement.home_node, placement.spare_node) if placement is not None else (None, None)
     capacities = await _capacities(session)
-    able = await _weights(session, ACTIVE) or await _weights(session, JOINING) or capacities
+    able = await able_nodes(session) or capacities
     claim = rule.Claim(tenant_id, seats, home, spare)
     return rule.settled(claim, await _claims(session, but=tenant_id), capacities=capacities, able=able)
 

@@ -49,8 +49,16 @@ class Cancellation(Body):
     reason: str | None = None
 
 
+class OrderMove(Body):
+    """The day to which an unpaid order is moved; the notice runs from today unless the operator waives it."""
+
+    effective_on: date
+    waive_notice: bool = False
+
+
 class SeatOrderView(View):
-    """An order. `state`: awaiting_payment, scheduled, done, cancelled or lapsed.
+    """An order. `state`: awaiting_payment, scheduled, done, cancelled or lapsed. `ordered_on` is the day from which its
+    notice runs and by which it is priced: that of its last move where it was moved.
 
     `held_back_by`: "papers" while it is paid and due but the tenant's papers are not complete (C19).
     """
@@ -145,12 +153,17 @@ class SipServerView(View):
 
 
 class SipView(View):
-    """How a phone is set up; servers in the order in which to try them."""
+    """How a phone is set up; servers in the order in which to try them.
+
+    `media_encryption` is the tenant's media policy: accepted, offered or demanded. Where it is demanded a phone must
+    offer SRTP, or its calls are refused.
+    """
 
     username: str
     domain: str
     servers: list[SipServerView]
     registration_seconds: int
+    media_encryption: str
 
 
 class SeatDetail(SeatView):
@@ -188,6 +201,12 @@ class SeatPerson(Body):
 
     person: PersonBody | None
     correction: bool = False
+
+
+class Reissue(Body):
+    """What is issued anew with a seat's password; `including_tunnel` ends a VPN key that the tenant supplied too."""
+
+    including_tunnel: bool = False
 
 
 class SeatSuspension(Body):
@@ -291,6 +310,7 @@ def seat_detail(seat: Seat, facts: SipFacts | None) -> SeatDetail:
             domain=facts.domain,
             servers=_servers(facts),
             registration_seconds=seats.REGISTRATION_SECONDS,
+            media_encryption=facts.encryption.value,
         )
     )
     return msgspec.convert(_seat_fields(seat) | {"sip": sip}, SeatDetail)
@@ -306,5 +326,6 @@ def credentials_view(seat: Seat, credentials: Credentials) -> CredentialsView:
         password=credentials.password,
         servers=_servers(facts),
         registration_seconds=seats.REGISTRATION_SECONDS,
+        media_encryption=facts.encryption.value,
         after_restoration=Guidance(zh=seats.AFTER_RESTORATION_CHINESE, en=seats.AFTER_RESTORATION_ENGLISH),
     )

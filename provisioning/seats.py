@@ -9,13 +9,15 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import audit, jobs
-from provisioning import placing
+from provisioning import placing, seat_names
 from provisioning.errors import SeatNotOpen, SeatUnknown
 from provisioning.handout import ending
 from provisioning.models import Seat
 from provisioning.order_progress import FLUSH_REGISTRATIONS
 from provisioning.rules import seat_states, seat_table
-from switch import accounts, placements
+from provisioning.tunnels import accounts as tunnel_accounts
+from switch import accounts, media_policies, placements
+from switch.admission import Encryption
 from switch.edge import edges
 from switch.models import Node
 from tenancy import tenants
@@ -53,11 +55,15 @@ class SipServer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SipFacts:
-    """What a phone is set up with, but for the password; servers in the order in which to try them."""
+    """What a phone is set up with, but for the password; servers in the order in which to try them.
+
+    `encryption` is what the tenant wants of the media: a phone that does not know it may be refused its calls.
+    """
 
     username: str
     domain: str
     servers: list[SipServer]
+    encryption: Encryption = Encryption.ACCEPTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,14 +92,20 @@ async def sip_facts(session: AsyncSession, seat: Seat) -> SipFacts | None:
     if seat.extension is None:
         return None
     tenant = await tenants.get(session, seat.tenant_id)
-    return SipFacts(username=seat.extension, domain=tenant.sip_domain, servers=await _servers(session, seat.tenant_id))
+    encryption = await media_policies.of_tenant(session, tenant.tenant_id)
+    servers = await _servers(session, tenant.tenant_id, encryption)
+    return SipFacts(username=seat.extension, domain=tenant.sip_domain, servers=servers, encryption=encryption)
 
 
 async def rename(session: AsyncSession, seat: Seat, name: str | None) -> None:
-    """Name a seat after whoever sits there; None takes the name away."""
+    """Name a seat after whoever sits there; None takes the name away. Raises `InvalidInput`, and `SeatNameTaken` for
+    the name of another seat that the tenant holds."""
     text = seat_table.checked_text(name, limit_characters=NAME_LIMIT_CHARACTERS, field="name")
-    seat.name = text
-    await session.flush()
+    if text is not None:
+        await seat_names.check_free(session, seat, text)
+    async with seat_names.kept_apart(session):
+        seat.name = text
+        await session.flush()
     await audit.record(session, seat.tenant_id, "seat.named", seat.seat_id, name=text)
 
 
@@ -116,17 +128,33 @@ async def reissue_many(session: AsyncSession, seats: Sequence[Seat]) -> dict[str
     for seat in seats:
         check_has_account(seat)
     tenant = await tenants.get(session, seats[0].tenant_id)
-    servers = await _servers(session, tenant.tenant_id)
+    encryption = await media_policies.of_tenant(session, tenant.tenant_id)
+    servers = await _servers(session, tenant.tenant_id, encryption)
     passwords = await accounts.reissue(session, tenant, [seat.seat_id for seat in seats])
     await ending.end_links(session, tenant.tenant_id, list(passwords), "replaced")
     await jobs.defer(session, FLUSH_REGISTRATIONS, tenant_id=tenant.tenant_id, seat_ids=list(passwords))
     return {
         seat.seat_id: Credentials(
-            facts=SipFacts(username=seat.extension or "", domain=tenant.sip_domain, servers=servers),
+            facts=SipFacts(
+                username=seat.extension or "", domain=tenant.sip_domain, servers=servers, encryption=encryption
+            ),
             password=passwords[seat.seat_id],
         )
         for seat in seats
     }
+
+
+async def renew_accounts(session: AsyncSession, seat: Seat, *, including_tunnel: bool = False) -> Credentials:
+    """A seat's SIP password and VPN account anew (C20): the key that was made for its tunnel ends with the old
+    password, and the next hand-out makes another.
+
+    A key that the tenant supplied stays, because its private half never was in our hands, unless it is to end too
+    (`including_tunnel`). Runs under the platform's role. Raises `SeatNotOpen`.
+    """
+    issued = await reissue_credentials(session, seat)
+    origins = (tunnel_accounts.MADE, tunnel_accounts.SUPPLIED) if including_tunnel else (tunnel_accounts.MADE,)
+    await tunnel_accounts.drop_keys(session, seat.tenant_id, [seat.seat_id], origins=origins)
+    return issued
 
 
 def has_account(seat: Seat) -> bool:
@@ -145,8 +173,11 @@ def check_has_account(seat: Seat) -> None:
         )
 
 
-async def _servers(session: AsyncSession, tenant_id: str) -> list[SipServer]:
-    """Over each transport in turn: the edges, which always know who serves, then the tenant's nodes themselves."""
+async def _servers(session: AsyncSession, tenant_id: str, encryption: Encryption) -> list[SipServer]:
+    """Over each transport in turn: the edges, which always know who serves, then the tenant's nodes themselves.
+
+    Over TLS first where the tenant demands encryption: the media's keys travel in the signalling.
+    """
     placement = await placements.find(session, tenant_id)
     if placement is None:
         return []
@@ -168,4 +199,4 @@ async def _servers(session: AsyncSession, tenant_id: str) -> list[SipServer]:
         for role, host, _, tls_port in places
         if tls_port is not None
     ]
-    return plain + over_tls
+    return over_tls + plain if encryption is Encryption.DEMANDED else plain + over_tls

@@ -7,6 +7,7 @@ authentication needs (RFC 2617, section 3.2.2.2; FreeSWITCH's `a1-hash`).
 from __future__ import annotations
 
 import secrets
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit import audit, clock
 from infra.kit.ids import new_id
 from infra.kit.problems import InvalidInput
+from switch.canary_call import CANARY
 from switch.errors import AccountUnknown, ExtensionTaken
 from switch.models import SipAccount
 from switch.numbers import is_extension
@@ -24,18 +26,19 @@ from switch.sip.digest import a1_hash
 from tenancy.models import Tenant
 
 PASSWORD_BYTES = 18
-"""144 random bits: 24 URL-safe characters, which also every phone's web form takes."""
+"""Some 143 random bits: 24 URL-safe characters, which also every phone's web form takes."""
 
 MAX_ACCOUNTS_A_STATEMENT = 5_000
 """Nine values each, and PostgreSQL takes 65,535 a statement."""
 
-CANARY = "canary"
-"""User name of the account by which the system tests itself; no extension can be called so."""
-
 
 def new_password() -> str:
-    """A SIP password: 24 random URL-safe characters."""
-    return secrets.token_urlsafe(PASSWORD_BYTES)
+    """A SIP password: 24 random URL-safe characters, a letter first.
+
+    What begins like a number or a formula is not everywhere taken as it stands: sipp reads `0x…` as hexadecimal digits
+    and is refused, a spreadsheet program calculates with `-…`.
+    """
+    return secrets.choice(string.ascii_letters) + secrets.token_urlsafe(PASSWORD_BYTES)[1:]
 
 
 async def open_accounts(

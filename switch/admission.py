@@ -65,6 +65,8 @@ class Reason(StrEnum):
     TOO_MANY_CALLS = "too_many_calls"
     TOO_MANY_CALLS_OF_SEAT = "too_many_calls_of_seat"
     TOO_MANY_CALLS_A_SECOND = "too_many_calls_a_second"
+    SWITCH_AWAY = "switch_away"
+    """The node could not ask what to do with the call; said by its own files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ SIP_ANSWERS: Mapping[Reason, SipAnswer] = {
     Reason.TOO_MANY_CALLS: _BUSY,
     Reason.TOO_MANY_CALLS_OF_SEAT: _BUSY,
     Reason.TOO_MANY_CALLS_A_SECOND: _CONGESTED,
+    Reason.SWITCH_AWAY: _UNAVAILABLE,
 }
 """Every reason has its answer; a test keeps the table complete."""
 
@@ -149,7 +152,8 @@ class SeatView:
 class TenantView:
     """What a decision needs to know of a tenant, loaded in one read.
 
-    `seats` by extension: at least the calling one and the one under the dialled extension, where they exist.
+    `seats` by extension: at least the calling one, the one under the dialled extension, and the one whose call is sent
+    on, where they exist.
     `numbers` by E.164 digits without plus: at least the dialled one on a call in; the value is the extension
     it rings at, or None for a number that is only shown. `caller_number`: E.164 digits shown on calls out.
     """

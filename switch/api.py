@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from litestar import delete, get, post
+from litestar import delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec import UNSET
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,7 +23,9 @@ from switch.schemas import (
     CanaryCheckView,
     NewNode,
     NewPhoneNumber,
+    NodeChange,
     NodeView,
+    PhoneNumberChange,
     PhoneNumberView,
     canary_check_view,
     node_view,
@@ -56,6 +59,16 @@ async def get_node(node_id: FromPath[str], session: NamedDependency[AsyncSession
     return node_view(await nodes.get(session, node_id), await drains.find(session, node_id))
 
 
+@put("/v1/nodes/{node_id:str}", permission="nodes:write", tags=["Nodes"], operation_id="ChangeNode")
+async def change_node(
+    node_id: FromPath[str], data: JSONBody[NodeChange], session: NamedDependency[AsyncSession]
+) -> NodeView:
+    """Another room at any time, other addresses, ports and limits while the node (its id or name) serves nobody."""
+    node = await nodes.find(session, node_id)
+    changed = await nodes.change_node(session, node.node_id, data.applied_to(nodes.details_of(node)))
+    return node_view(changed, await drains.find(session, changed.node_id))
+
+
 @post("/v1/phone-numbers", permission="numbers:write", tags=["Phone numbers"], operation_id="AssignPhoneNumber")
 async def assign_phone_number(
     data: JSONBody[NewPhoneNumber], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
@@ -84,6 +97,24 @@ async def list_phone_numbers(
     query = principal.narrowed(query, PhoneNumber.tenant_id, tenant_id)
     rows, following = await fetch_page(session, query, keys=(PhoneNumber.number,), limit=limit, after=after)
     return Page(items=[phone_number_view(row) for row in rows], next=following)
+
+
+@put(
+    "/v1/phone-numbers/{number:str}",
+    permission="numbers:write",
+    tags=["Phone numbers"],
+    operation_id="ChangePhoneNumber",
+)
+async def change_phone_number(
+    number: FromPath[str], data: JSONBody[PhoneNumberChange], session: NamedDependency[AsyncSession]
+) -> PhoneNumberView:
+    """Let a tenant's number ring at another extension, or begin or cease to be shown; it stays the tenant's."""
+    row = await phone_numbers.get(session, number)
+    use = phone_numbers.Use(
+        row.extension if data.extension is UNSET else data.extension,
+        row.is_caller_number if data.is_caller_number is UNSET else data.is_caller_number,
+    )
+    return phone_number_view(await phone_numbers.change(session, number, use))
 
 
 @delete(
@@ -122,8 +153,10 @@ ROUTES = [
     create_node,
     list_nodes,
     get_node,
+    change_node,
     assign_phone_number,
     list_phone_numbers,
+    change_phone_number,
     release_phone_number,
     list_canary_checks,
 ]

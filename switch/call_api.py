@@ -6,7 +6,7 @@ from typing import Annotated
 
 from litestar import get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,16 +14,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit.http import DEFAULT_PAGE, After, Limit
 from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
-from switch import calls, cdr
+from switch import call_privacy, calls, cdr, set_aside_records
 from switch.call_schemas import (
     CallView,
+    Dismissal,
     SetAsidePage,
     SetAsideRecordView,
+    StrayCallView,
     call_view,
     set_aside_record_view,
+    stray_call_view,
 )
 from switch.calls import CallFilter
-from switch.models import SetAsideRecord
+from switch.models import SetAsideRecord, StrayCall
 
 TAGS = ["Calls"]
 
@@ -78,12 +81,13 @@ async def get_call(
 @get("/v1/set-aside-records", permission="set_aside_records:read", tags=TAGS, operation_id="ListSetAsideRecords")
 async def list_set_aside_records(
     session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
     resolved: FromQuery[bool] = False,
     limit: Limit = DEFAULT_PAGE,
     after: After = None,
 ) -> SetAsidePage:
     """Call records that could not be stored, newest first: those that wait, or with `resolved` those that were
-    stored later."""
+    stored later or put away. An operator's person sees who called whom of tenants that it visits."""
     state = SetAsideRecord.resolved_at.is_not(None) if resolved else SetAsideRecord.resolved_at.is_(None)
     rows, following = await fetch_page(
         session,
@@ -92,8 +96,9 @@ async def list_set_aside_records(
         limit=limit,
         after=after,
     )
+    sight = await call_privacy.sight_of(session, principal)
     return SetAsidePage(
-        items=[set_aside_record_view(row) for row in rows],
+        items=[set_aside_record_view(row, sight) for row in rows],
         next=following,
         unresolved=await cdr.count_set_aside(session),
     )
@@ -107,10 +112,58 @@ async def list_set_aside_records(
     status_code=HTTP_200_OK,
 )
 async def retry_set_aside_record(
-    record_id: FromPath[str], session: NamedDependency[AsyncSession]
+    record_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
 ) -> SetAsideRecordView:
     """Try once more to store a record, for example once its tenant exists; 409 says why it still cannot be."""
-    return set_aside_record_view(await cdr.retry(session, record_id))
+    retried = await cdr.retry(session, record_id)
+    return set_aside_record_view(retried, await call_privacy.sight_of(session, principal))
 
 
-ROUTES = [list_calls, get_call, list_set_aside_records, retry_set_aside_record]
+@post(
+    "/v1/set-aside-records/{record_id:str}/dismissal",
+    permission="set_aside_records:write",
+    tags=TAGS,
+    operation_id="DismissSetAsideRecord",
+    status_code=HTTP_200_OK,
+)
+async def dismiss_set_aside_record(
+    record_id: FromPath[str],
+    data: JSONBody[Dismissal],
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+) -> SetAsideRecordView:
+    """Put a record away that is no call of anybody's, for a reason: it waits no longer, and is never stored."""
+    dismissed = await set_aside_records.dismiss(session, record_id, data.reason)
+    return set_aside_record_view(dismissed, await call_privacy.sight_of(session, principal))
+
+
+@get("/v1/stray-calls", permission="set_aside_records:read", tags=TAGS, operation_id="ListStrayCalls")
+async def list_stray_calls(
+    *,
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+    node: FromQuery[str | None] = None,
+    reason: FromQuery[str | None] = None,
+    limit: Limit = DEFAULT_PAGE,
+    after: After = None,
+) -> Page[StrayCallView]:
+    """Calls that were refused before they were any tenant's, such as to numbers that nobody has: how many, by node,
+    hour, reason and number; the latest first seen come first."""
+    query = select(StrayCall)
+    if node is not None:
+        query = query.where(StrayCall.node == node)
+    if reason is not None:
+        query = query.where(StrayCall.reason == reason)
+    rows, following = await fetch_page(session, query, keys=(StrayCall.stray_id,), limit=limit, after=after)
+    sight = await call_privacy.sight_of(session, principal)
+    return Page(items=[stray_call_view(row, sight) for row in rows], next=following)
+
+
+ROUTES = [
+    list_calls,
+    get_call,
+    list_set_aside_records,
+    retry_set_aside_record,
+    dismiss_set_aside_record,
+    list_stray_calls,
+]

@@ -1,13 +1,18 @@
-"""Response bodies of the call slice."""
+"""Request and response bodies of the call slice."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
 
-from infra.kit.http import View
-from switch.models import CallRecord, SetAsideRecord
+from infra.kit.clock import LOCAL_ZONE
+from infra.kit.http import Body, View
+from switch.admission import Reason
+from switch.call_privacy import Sight
+from switch.models import CallRecord, SetAsideRecord, StrayCall
 from switch.refusal_words import explain
+
+HOUR_FORMAT = "%Y-%m-%dT%H"
 
 
 class CallView(View):
@@ -45,7 +50,8 @@ class CallView(View):
 
 
 class SetAsideRecordView(View):
-    """A call record that could not be stored, as it came; bytes that are no UTF-8 are shown as U+FFFD."""
+    """A call record that could not be stored. `body`: as it came (bytes that are no UTF-8 are shown as U+FFFD); to an
+    operator's person who is not on a visit to the tenant that it names, without who called whom."""
 
     record_id: str
     node: str
@@ -54,6 +60,30 @@ class SetAsideRecordView(View):
     problem: str
     body: str
     resolved_at: datetime | None
+    dismissed_reason: str | None
+
+
+class Dismissal(Body):
+    """Why a record that was set aside is put away unstored; it stands in the audit trail."""
+
+    reason: str
+
+
+class StrayCallView(View):
+    """Calls of one local hour (`2026-07-01T09`) that a node refused before they were any tenant's. `number`: where they
+    were meant to go, empty for the rest of an hour with too many different numbers; an operator's person sees numbers
+    that nobody has, and of others the last digits.
+    """
+
+    stray_id: str
+    node: str
+    hour: str
+    reason: str
+    explanation: str | None
+    number: str
+    times: int
+    first_at: datetime
+    last_at: datetime
 
 
 class SetAsidePage(View):
@@ -99,7 +129,7 @@ def _text(number: Decimal | None) -> str | None:
     return None if number is None else f"{number:.2f}"
 
 
-def set_aside_record_view(record: SetAsideRecord) -> SetAsideRecordView:
+def set_aside_record_view(record: SetAsideRecord, sight: Sight) -> SetAsideRecordView:
     """A record set aside as the API shows it."""
     return SetAsideRecordView(
         record_id=record.record_id,
@@ -107,6 +137,23 @@ def set_aside_record_view(record: SetAsideRecord) -> SetAsideRecordView:
         received_at=record.received_at,
         times_received=record.times_received,
         problem=record.problem,
-        body=record.body.decode(errors="replace"),
+        body=sight.body(record.body),
         resolved_at=record.resolved_at,
+        dismissed_reason=record.dismissed_reason,
+    )
+
+
+def stray_call_view(stray: StrayCall, sight: Sight) -> StrayCallView:
+    """Refused calls of nobody's as the API shows them."""
+    is_nobodys = stray.reason == Reason.UNKNOWN_NUMBER.value
+    return StrayCallView(
+        stray_id=stray.stray_id,
+        node=stray.node,
+        hour=stray.hour.astimezone(LOCAL_ZONE).strftime(HOUR_FORMAT),
+        reason=stray.reason,
+        explanation=explain(stray.reason),
+        number=stray.number if is_nobodys else sight.number(stray.number, None) or "",
+        times=stray.times,
+        first_at=stray.first_at,
+        last_at=stray.last_at,
     )

@@ -1,7 +1,8 @@
 """The canary: the system proves to itself that a suspension or restoration took effect.
 
 On every live node it looks its own account up through the node and registers with it, as a phone would. It must be
-accepted where an active tenant is served and refused everywhere else.
+accepted where an active tenant is served and refused everywhere else. Where it is to prove that calls can be made it
+makes one of its own (switch/canary_call.py), which the node itself answers.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from infra.kit.database import Scope
 from infra.kit.ids import new_id
 from infra.kit.jobs import Runtime
 from switch import accounts, nodes, placements
+from switch.canary_call import CANARY, CANARY_DESTINATION
 from switch.commands import CommandFailed, NodeControl
 from switch.models import CanaryCheck, Node
-from switch.sip.errors import SipError
+from switch.sip.errors import SipError, WaitExceeded
 from switch.sip.phone import Phone
 from tenancy import tenants
 from tenancy.models import Tenant
@@ -38,7 +40,19 @@ REGISTRATION_SECONDS = 60
 """How long the canary asks to be registered; it goes at once, and this ends it where its goodbye is lost."""
 
 Expected = Literal["accepted", "refused"]
-UNREACHABLE = "unreachable"
+FOUND, ACCEPTED, UNREACHABLE = "found", "accepted", "unreachable"
+COMPLETED = "completed"
+"""The call was answered, and hung up when we said so."""
+UNANSWERED, WITHOUT_MEDIA, CUT_OFF, NOT_HUNG_UP = "unanswered", "without_media", "cut_off", "not_hung_up"
+
+_WORDS = {
+    UNREACHABLE: "got no answer",
+    "not_found": "found no account",
+    UNANSWERED: "was not answered in time",
+    WITHOUT_MEDIA: "was answered without a place to send voice to",
+    CUT_OFF: "was cut off by the node",
+    NOT_HUNG_UP: "could not be hung up",
+}
 
 log = logs.get(__name__)
 
@@ -46,17 +60,30 @@ log = logs.get(__name__)
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What one try showed. `lookup`: found, not_found or unreachable; `registration`: accepted, refused (status) or
-    unreachable.
+    unreachable. `call`: completed, refused (status), unreachable, unanswered, without_media, cut_off or not_hung_up;
+    None where none was made, as after a registration that failed.
     """
 
     lookup: str
     registration: str
+    call: str | None = None
 
     def shows(self, expected: Expected) -> bool:
-        """Whether both the lookup and the registration came out as expected."""
+        """Whether the lookup, the registration and the call, where one was made, came out as expected."""
         if expected == "accepted":
-            return self.lookup == "found" and self.registration == "accepted"
+            is_in = self.lookup == FOUND and self.registration == ACCEPTED
+            return is_in and self.call in (None, COMPLETED)
         return self.lookup == "not_found" and self.registration.startswith("refused")
+
+    @property
+    def failures(self) -> str:
+        """What did not work, in words and in the order in which it is tried; empty where all of it did."""
+        stages = (
+            ("the lookup of the account", self.lookup, FOUND),
+            ("the sign-in", self.registration, ACCEPTED),
+            ("the call", self.call or COMPLETED, COMPLETED),
+        )
+        return ", ".join(f"{what} {_in_words(seen)}" for what, seen, wanted in stages if seen != wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,44 +107,50 @@ class Probe(Protocol):
     """One try at one node."""
 
     async def __call__(self, node: Node, subject: Subject) -> Observation:
-        """Look the canary up and register it."""
+        """Look the canary up, register it and, where the probe does so, have it make a call."""
         ...
 
 
 class NodeProbe:
-    """The real one: `user_exists` over the event socket, then REGISTER with digest over UDP."""
+    """The real one: `user_exists` over the event socket, REGISTER with digest over UDP and, if it `calls`, a call while
+    it is registered.
+    """
 
-    def __init__(self, control: NodeControl, timeout_seconds: float) -> None:
+    def __init__(self, control: NodeControl, timeout_seconds: float, *, calls: bool = False) -> None:
         self._control = control
         self._timeout_seconds = timeout_seconds
+        self._calls = calls
 
     async def __call__(self, node: Node, subject: Subject) -> Observation:
-        """Both at once; each answers within the time-out for commands."""
-        lookup, registration = await asyncio.gather(self._lookup(node, subject), self._register(node, subject))
-        return Observation(lookup, registration)
+        """Lookup and signing in at once; each step answers within the time-out for commands."""
+        lookup, (registration, call) = await asyncio.gather(self._lookup(node, subject), self._register(node, subject))
+        return Observation(lookup, registration, call)
 
     async def _lookup(self, node: Node, subject: Subject) -> str:
         try:
-            found = await self._control.user_exists(node, accounts.CANARY, subject.domain)
+            found = await self._control.user_exists(node, CANARY, subject.domain)
         except CommandFailed as failure:
             log.debug("canary.lookup_failed", node=node.name, reason=str(failure))
             return UNREACHABLE
-        return "found" if found else "not_found"
+        return FOUND if found else "not_found"
 
-    async def _register(self, node: Node, subject: Subject) -> str:
+    async def _register(self, node: Node, subject: Subject) -> tuple[str, str | None]:
+        call: str | None = None
         server = (node.sip_host, node.sip_port)
-        phone = Phone(accounts.CANARY, subject.domain, server=server, a1_hash=subject.a1_hash)
+        phone = Phone(CANARY, subject.domain, server=server, a1_hash=subject.a1_hash)
         try:
             async with phone:
                 status = await phone.register(
                     expires_seconds=REGISTRATION_SECONDS, timeout_seconds=self._timeout_seconds
                 )
                 if phone.registered:
+                    if self._calls:
+                        call = await make_call(phone, timeout_seconds=self._timeout_seconds)
                     await self._unregister(phone)
         except SipError as error:
             log.debug("canary.registration_failed", node=node.name, reason=str(error))
-            return UNREACHABLE
-        return "accepted" if status == 200 else f"refused {status}"
+            return UNREACHABLE, None
+        return (ACCEPTED if status == 200 else f"refused {status}"), call
 
     async def _unregister(self, phone: Phone) -> None:
         """Say goodbye. Where that fails, because the tenant was just suspended, the registration ends by itself."""
@@ -125,6 +158,28 @@ class NodeProbe:
             await phone.unregister(timeout_seconds=self._timeout_seconds)
         except SipError as error:
             log.debug("canary.goodbye_lost", reason=str(error))
+
+
+async def make_call(phone: Phone, *, timeout_seconds: float) -> str:
+    """Have the node answer a call of the canary and hang up; what came of it, as `Observation.call` says it."""
+    try:
+        call = await phone.dial(CANARY_DESTINATION)
+        try:
+            status = await call.wait_settled(timeout_seconds)
+        except WaitExceeded:
+            call.cancel()
+            return UNANSWERED
+    except SipError as error:
+        log.debug("canary.call_failed", server=phone.server, reason=str(error))
+        return UNREACHABLE
+    if not call.answered:
+        return f"refused {status}"
+    if call.is_ended:
+        return CUT_OFF
+    is_confirmed = await call.hangup()
+    if call.remote_audio is None:
+        return WITHOUT_MEDIA
+    return COMPLETED if is_confirmed else NOT_HUNG_UP
 
 
 async def check(
@@ -247,6 +302,11 @@ async def _is_current(session: AsyncSession, subject: Subject) -> bool:
     """Whether the tenant still stands as when the check began."""
     query = select(Tenant.generation).where(Tenant.tenant_id == subject.tenant_id)
     return (await session.execute(query)).scalar() == subject.generation
+
+
+def _in_words(seen: str) -> str:
+    verb, _, status = seen.partition(" ")
+    return f"was {verb} ({status})" if status else _WORDS.get(seen, seen)
 
 
 def _is_excused(row: CanaryCheck, state: str | None) -> bool:

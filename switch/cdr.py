@@ -1,13 +1,18 @@
 """Call records, stored exactly once; what cannot be stored is set aside as it came.
 
-One statement stores a whole group of records: it checks that the node may report and that the tenants exist, inserts
+One statement stores a whole group of records: it checks that the node may report (of a record from a disk: that there
+is or was such a node) and that the tenants exist, inserts
 the legs that are new, and puts those that bill on the billing room's work list. The rows of a group may belong to
 several tenants; when tenants are spread over several databases, a group will be split by tenant here.
+
+A record of the canary's own call explains its number in the count of the node's calls (switch/completeness) and is
+nobody's: it is not among the call records, so nothing can list, charge or export it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +21,7 @@ from enum import StrEnum
 from typing import Any, cast
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,12 +29,14 @@ from infra.kit import audit, clock, logs
 from infra.kit.database import PLATFORM
 from infra.kit.ids import new_id
 from infra.kit.problems import Conflict, NotFound
-from switch import cdr_parsing
+from switch import cdr_parsing, stray_calls
 from switch.call_quality import CallQuality
-from switch.cdr_parsing import Record, RecordUnreadable, Session
+from switch.canary_call import LEG_CANARY
+from switch.cdr_parsing import Record, RecordUnreadable, Session, StrayRefusal
 from switch.direct_connections import PlainConnection
 from switch.models import CallRecord, NewCall, SetAsideRecord
 from switch.node_sign_in import STATE_LEFT, NodeSignIn
+from tenancy.models import SipDomain, Tenant
 
 log = logs.get(__name__)
 
@@ -40,6 +47,17 @@ _COLUMNS = (
     "tenant_id, month, leg_id, node, leg, direction, other_leg_id, seat_id, caller, destination, gateway, "
     "started_at, answered_at, ended_at, billable_milliseconds, hangup_cause, refusal, received_at, boot_id, "
     "session_number, codec, mean_opinion_score, quality_percent, jitter_variance, loss_percent, packets_received"
+)
+
+OF_A_LEFT_TENANT = "The record names a tenant that has left; its content is erased (C26)."
+
+_BLANKS = {"caller": "''", "destination": "''", "seat_id": "NULL", "other_leg_id": "NULL"}
+"""What stands in a record that comes after its tenant's erasure has begun, as in those that the erasure found (clause
+C26). It counts among the node's calls; who called whom is not written down, here or on the lists of work."""
+
+_KEPT = ", ".join(
+    f"CASE WHEN has_left THEN {_BLANKS[column]} ELSE {column} END" if column in _BLANKS else column
+    for column in _COLUMNS.split(", ")
 )
 
 # One text and one piece of bytes for the whole group: arrays of every column take psycopg ten times as long to write.
@@ -57,18 +75,34 @@ WITH given AS MATERIALIZED (
     )
 ), judged AS MATERIALIZED (
     SELECT given.*,
-           given.secret_digest IS NULL OR EXISTS (
+           EXISTS (
                SELECT FROM node
-               WHERE node.name = given.node AND node.secret_digest = given.secret_digest AND node.state <> %(left)s
+               WHERE node.name = given.node AND (
+                   given.secret_digest IS NULL
+                   OR (node.secret_digest = given.secret_digest AND node.state <> %(left)s)
+               )
            ) AS node_may,
-           EXISTS (SELECT FROM tenant WHERE tenant.tenant_id = given.tenant_id) AS tenant_is
+           EXISTS (SELECT FROM tenant WHERE tenant.tenant_id = given.tenant_id) AS tenant_is,
+           EXISTS (
+               SELECT FROM tenant WHERE tenant.tenant_id = given.tenant_id AND tenant.standing = 'closed'
+           ) AS has_left
     FROM given
 ), stored AS (
     INSERT INTO call_record ({_COLUMNS}, body)
-    SELECT {_COLUMNS}, substring(%(bodies)b::bytea FROM body_begins FOR body_size)
-    FROM judged WHERE node_may AND tenant_is
+    SELECT {_KEPT},
+           CASE WHEN has_left THEN '' ELSE substring(%(bodies)b::bytea FROM body_begins FOR body_size) END
+    FROM judged WHERE node_may AND tenant_is AND leg <> '{LEG_CANARY}'
     ON CONFLICT DO NOTHING
     RETURNING tenant_id, month, leg_id
+), explained AS (
+    INSERT INTO seen_leg (boot_id, leg_id, session_number, owner_id, direction, caller, destination, started_at,
+                          answered_at, ended_at, is_void)
+    SELECT DISTINCT ON (boot_id, leg_id) boot_id, leg_id, session_number, NULL, 'inbound', '', '', started_at,
+                                         answered_at, ended_at, true
+    FROM judged WHERE node_may AND tenant_is AND leg = '{LEG_CANARY}' AND boot_id IS NOT NULL
+    ORDER BY boot_id, leg_id
+    ON CONFLICT (boot_id, leg_id) DO UPDATE SET is_void = true WHERE NOT seen_leg.is_void
+    RETURNING boot_id, leg_id
 ), known_boot AS (
     INSERT INTO node_boot (boot_id, node, first_seen_at, last_number, is_watched)
     SELECT DISTINCT ON (boot_id) boot_id, node, received_at, 0, false
@@ -77,13 +111,14 @@ WITH given AS MATERIALIZED (
 ), listed AS (
     INSERT INTO new_call (tenant_id, month, leg_id)
     SELECT DISTINCT stored.tenant_id, stored.month, stored.leg_id
-    FROM stored JOIN judged USING (tenant_id, month, leg_id) WHERE judged.bills
+    FROM stored JOIN judged USING (tenant_id, month, leg_id) WHERE judged.bills AND NOT judged.has_left
     ON CONFLICT DO NOTHING
 ), told AS (
     INSERT INTO ended_call (tenant_id, month, leg_id)
     SELECT DISTINCT stored.tenant_id, stored.month, stored.leg_id
     FROM stored JOIN judged USING (tenant_id, month, leg_id)
     WHERE (judged.leg = 'caller' OR (judged.leg = 'gateway' AND judged.direction = 'inbound'))
+      AND NOT judged.has_left
       AND EXISTS (
           SELECT FROM webhook_endpoint AS wanting
           WHERE wanting.tenant_id = stored.tenant_id AND wanting.state = 'enabled'
@@ -91,8 +126,10 @@ WITH given AS MATERIALIZED (
       )
     ON CONFLICT DO NOTHING
 )
-SELECT judged.node_may, judged.tenant_is, stored.leg_id IS NOT NULL
-FROM judged LEFT JOIN stored USING (tenant_id, month, leg_id)
+SELECT judged.node_may, judged.tenant_is, stored.leg_id IS NOT NULL OR explained.leg_id IS NOT NULL
+FROM judged
+LEFT JOIN stored USING (tenant_id, month, leg_id)
+LEFT JOIN explained ON explained.boot_id = judged.boot_id AND explained.leg_id = judged.leg_id
 ORDER BY judged.position
 """.encode()  # noqa: S608 - the names are the constants above
 
@@ -115,7 +152,7 @@ class RecordNotStored(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A readable record with the body it came in. `sign_in` is None when the node was checked before."""
+    """A readable record with the body it came in. `sign_in` is None where no node has signed in, as for a file."""
 
     record: Record
     node: str
@@ -174,6 +211,18 @@ def _row(delivery: Delivery) -> dict[str, Any]:
     )
 
 
+def why_not(outcome: Outcome, delivery: Delivery) -> str:
+    """What is wrong with a record of no tenant, or of no node, that we know."""
+    if outcome is Outcome.NO_NODE:
+        return no_such_node(delivery.node)
+    return f"seatline_tenant: there is no tenant {delivery.record.tenant_id}."
+
+
+def no_such_node(name: str) -> str:
+    """What is wrong with a record of a node that was never known."""
+    return f"switchname: there is and was no node {name}."
+
+
 def _outcome(node_may: bool, tenant_is: bool, was_stored: bool) -> Outcome:
     if not node_may:
         return Outcome.NO_NODE
@@ -183,18 +232,26 @@ def _outcome(node_may: bool, tenant_is: bool, was_stored: bool) -> Outcome:
 
 
 async def set_aside(session: AsyncSession, node: str, body: bytes, problem: str) -> None:
-    """Keep a body that cannot be stored; the same body again is only counted."""
+    """Keep a body that cannot be stored; the same body again is only counted.
+
+    Of one that names a tenant that has left, only that it came is kept, and which leg it told of (C26).
+    """
     now = clock.now()
     session_told = cdr_parsing.session_of(body)
+    kept: dict[str, Any] = {
+        "problem": problem.replace("\x00", ""),
+        "body": cdr_parsing.without_media_keys(body),
+        "resolved_at": None,
+    }
+    if await _names_one_that_left(session, body):
+        kept = emptied(now)
     statement = insert(SetAsideRecord).values(
         record_id=new_id("rec"),
         body_digest=hashlib.sha256(body).hexdigest(),
         node=node,
         received_at=now,
         times_received=1,
-        problem=problem.replace("\x00", ""),
-        body=cdr_parsing.without_media_keys(body),
-        resolved_at=None,
+        **kept,
         boot_id=session_told.boot_id,
         session_number=session_told.number,
     )
@@ -204,29 +261,63 @@ async def set_aside(session: AsyncSession, node: str, body: bytes, problem: str)
             set_={"times_received": SetAsideRecord.times_received + 1},
         )
     )
-    log.warning("call_record.set_aside", node=node, problem=problem, size_bytes=len(body))
+    log.warning("call_record.set_aside", node=node, problem=kept["problem"], size_bytes=len(body))
+
+
+def naming(name: str) -> str:
+    """A regular expression, for PostgreSQL as for Python: a tenant's id or domain as a word of its own in a record."""
+    return f"(^|[^a-z0-9.-]){re.escape(name)}([^a-z0-9.-]|$)"
+
+
+def emptied(resolved_at: Any) -> dict[str, Any]:
+    """What a record that was set aside keeps of its content once its tenant has left; nobody has to look at it."""
+    return {"problem": OF_A_LEFT_TENANT, "body": b"", "resolved_at": func.coalesce(resolved_at, clock.now())}
+
+
+async def _names_one_that_left(session: AsyncSession, body: bytes) -> bool:
+    """Whether a record names a tenant whose erasure has begun, or its domain while that is nobody else's."""
+    words = body.decode("latin-1").replace("\x00", "")
+    of_another = exists().where(SipDomain.domain == Tenant.sip_domain, SipDomain.tenant_id != Tenant.tenant_id)
+    query = select(Tenant.tenant_id, Tenant.sip_domain, of_another).where(
+        Tenant.standing == "closed",
+        or_(func.strpos(words, Tenant.tenant_id) > 0, func.strpos(words, Tenant.sip_domain) > 0),
+    )
+    return any(
+        re.search(naming(name), words) is not None
+        for tenant_id, domain, is_anothers in await session.execute(query)
+        for name in ((tenant_id,) if is_anothers else (tenant_id, domain))
+    )
 
 
 async def retry(session: AsyncSession, record_id: str) -> SetAsideRecord:
     """Try to store a record that was set aside, for example once its tenant exists.
 
-    Returns it, resolved. Raises `NotFound`, or `RecordNotStored` with the reason.
+    A refused call of nobody's is counted instead. Returns it, resolved. Raises `NotFound`, or `RecordNotStored` with
+    the reason.
     """
     aside = await session.get(SetAsideRecord, record_id, with_for_update=True)
     if aside is None:
         raise NotFound(f"There is no record {record_id} set aside.", field="record_id")
+    if aside.dismissed_reason is not None:
+        raise RecordNotStored(f"The record was put away: {aside.dismissed_reason}")
     if aside.resolved_at is not None:
         return aside
     now = clock.now()
     try:
-        record = cdr_parsing.parse(aside.body, now=now)
+        # By the present in which it came: what was the future then does not become true by waiting.
+        record = cdr_parsing.parse(aside.body, now=aside.received_at)
+    except StrayRefusal as stray:
+        await stray_calls.note(session, aside.node, stray)
+        aside.resolved_at = now
+        return aside
     except RecordUnreadable as error:
         raise RecordNotStored(f"The record still cannot be read. {error}") from error
     raw = await (await session.connection()).get_raw_connection()
     connection = cast("PlainConnection", raw.driver_connection)
     delivery = Delivery(record, aside.node, aside.received_at, deflated(aside.body), None)
-    if (await store(connection, [delivery]))[0] is Outcome.NO_TENANT:
-        raise RecordNotStored(f"There is no tenant {record.tenant_id}.")
+    outcome = (await store(connection, [delivery]))[0]
+    if outcome in (Outcome.NO_TENANT, Outcome.NO_NODE):
+        raise RecordNotStored(why_not(outcome, delivery))
     aside.resolved_at = now
     await audit.record(session, PLATFORM, "call_record.recovered", record_id, leg_id=record.leg_id)
     return aside

@@ -15,12 +15,17 @@ import msgspec
 
 from infra.kit.clock import local_date
 from infra.kit.ids import is_id
+from switch.admission import Reason
 from switch.call_quality import CallQuality, QualityVariables, read_quality
+from switch.canary_call import CANARY, LEG_CANARY
 
 VALUE_LIMIT_CHARACTERS = 255
+NUMBER_LIMIT_CHARACTERS = 32
+"""Of a number that nobody has, only to be recognised."""
+
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
-MAX_AHEAD = timedelta(days=1)
-"""How far a node's clock may run before ours; a record from further ahead would land on a wrong month's invoice."""
+MAX_AHEAD = timedelta(minutes=5)
+"""How far a node's clock may run before ours; what is charged has happened. `node doctor` calls seconds an error."""
 MAX_DURATION = timedelta(days=7)
 TOLERANCE_MILLISECONDS = 1_000
 """FreeSWITCH cuts its times off in different places."""
@@ -38,9 +43,11 @@ _KEY_BEGINS = b"inline"
 _COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Leg = Literal["caller", "seat", "gateway"]
+Leg = Literal["caller", "seat", "gateway", "canary"]
 Direction = Literal["outbound", "inbound", "internal", "emergency"]
-LEGS: dict[str, Leg] = {leg: leg for leg in get_args(Leg)}
+LEGS: dict[str, Leg] = {leg: leg for leg in get_args(Leg) if leg != LEG_CANARY}
+"""What a leg may say it is; the canary's is known by its account alone."""
+REFUSALS = frozenset(reason.value for reason in Reason)
 DIRECTIONS: dict[str, Direction] = {direction: direction for direction in get_args(Direction)}
 
 
@@ -51,6 +58,22 @@ def without_media_keys(body: bytes) -> bytes:
 
 class RecordUnreadable(ValueError):
     """A call record that cannot be stored; the message says what is missing or cannot be."""
+
+
+class StrayRefusal(RecordUnreadable):
+    """A record of a call that was refused before it was any tenant's: nothing to store, nothing that anybody lacks."""
+
+    def __init__(self, document: _Document, *, leg_id: str, started_at: datetime, ended_at: datetime) -> None:
+        super().__init__("seatline_tenant: is missing, since the call was refused before it was any tenant's.")
+        variables = document.variables
+        self.leg_id = leg_id
+        self.session = _session(document.core_uuid, variables.session_id)
+        self.reason = variables.seatline_refusal or ""
+        # As the dialplan writes numbers, also where it was not asked: without the plus.
+        dialled = (_dialled(document) or "").removeprefix("+")
+        self.number = "".join(filter(str.isprintable, dialled))[:NUMBER_LIMIT_CHARACTERS]
+        self.started_at = started_at
+        self.ended_at = ended_at
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -83,6 +106,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     quality: CallQuality
 
     @property
+    def is_canary(self) -> bool:
+        """Whether it is a call of the system itself, which stands in nobody's list."""
+        return self.leg == LEG_CANARY
+
+    @property
     def bills(self) -> bool:
         """Whether this leg is charged: the one towards the carrier, when it was answered (contract C3)."""
         return self.leg == "gateway" and self.direction == "outbound" and self.billable_milliseconds > 0
@@ -95,6 +123,7 @@ class _Variables(QualityVariables):
     direction: str | None = None
     seatline_tenant: str | None = None
     seatline_seat: str | None = None
+    seatline_extension: str | None = None
     seatline_leg: str | None = None
     seatline_direction: str | None = None
     seatline_destination: str | None = None
@@ -169,9 +198,11 @@ def parse(body: bytes, *, now: datetime, uuid: str | None = None) -> Record:
     spoken = (ended_at - answered_at) // timedelta(milliseconds=1) if answered_at is not None else 0
     if billable > (spoken + TOLERANCE_MILLISECONDS if answered_at is not None else 0):
         raise RecordUnreadable(f"billmsec: {billable} is longer than the leg was answered ({spoken}).")
+    if not variables.seatline_tenant and answered_at is None and variables.seatline_refusal in REFUSALS:
+        raise StrayRefusal(document, leg_id=leg_id, started_at=started_at, ended_at=ended_at)
     leg, direction = _role(variables, was_answered=answered_at is not None)
-    profile = next((flow.caller_profile for flow in document.callflow if flow.caller_profile is not None), None)
-    destination = variables.seatline_destination or (profile.destination_number if profile is not None else None)
+    profile = _profile(document)
+    destination = _dialled(document)
     caller = (profile.caller_id_number if profile is not None else None) or variables.sip_from_user
     return Record(
         tenant_id=_tenant(variables),
@@ -225,6 +256,15 @@ def _document(text: bytes) -> _Document:
         raise RecordUnreadable(f"The body is not the JSON of a call record: {error}.") from error
     except RecursionError:
         raise RecordUnreadable("The body is not the JSON of a call record: it is nested too deeply.") from None
+
+
+def _profile(document: _Document) -> _CallerProfile | None:
+    return next((flow.caller_profile for flow in document.callflow if flow.caller_profile is not None), None)
+
+
+def _dialled(document: _Document) -> str | None:
+    profile = _profile(document)
+    return document.variables.seatline_destination or (profile.destination_number if profile is not None else None)
 
 
 def _wanted(name: str, value: str | None) -> str:
@@ -285,7 +325,7 @@ def _moment(name: str, value: str | None, now: datetime) -> datetime:
     except OverflowError:
         moment = EARLIEST - MAX_DURATION
     if not EARLIEST <= moment <= now + MAX_AHEAD:
-        raise RecordUnreadable(f"{name}: {microseconds} is not a time between 2020 and tomorrow.")
+        raise RecordUnreadable(f"{name}: {microseconds} is not a time between 2020 and the present.")
     return moment
 
 
@@ -293,8 +333,12 @@ def _role(variables: _Variables, *, was_answered: bool) -> tuple[Leg, Direction]
     """Which leg of what kind of call it is, as the dialplan wrote it on the channel.
 
     A phone's call that never got a dialplan (the API was away, or the account has no context) has neither and was
-    never answered: it is the caller's leg of an attempt to call out.
+    never answered: it is the caller's leg of an attempt to call out. The canary's account tells its calls, with or
+    without a dialplan; where one of them was sent anywhere else, its legs are anybody's.
     """
+    is_own = variables.seatline_extension == CANARY and variables.direction == "inbound"
+    if is_own and variables.seatline_leg in (None, "", LEG_CANARY):
+        return "canary", "internal"
     if not variables.seatline_leg and not variables.seatline_direction:
         if was_answered or variables.direction != "inbound":
             raise RecordUnreadable("seatline_leg and seatline_direction: are missing.")

@@ -4,6 +4,7 @@ where these may call in.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from infra.kit.database import Database, Scope
@@ -24,9 +25,14 @@ UNUSED_SPOOL = Path("/nonexistent")
 
 
 class ConfigurationAnswers:
-    """Answers questions of the section `configuration`. `api_url`: where nodes reach the API."""
+    """Answers questions of the section `configuration`. `api_url`: where nodes reach the API. `prove`: whether a node's
+    phones would be answered; raises as that does.
+    """
 
-    def __init__(self, database: Database, seal: Seal, api_url: str) -> None:
+    def __init__(
+        self, database: Database, seal: Seal, api_url: str, prove: Callable[[NodeSignIn], Awaitable[None]]
+    ) -> None:
+        self._prove = prove
         self._database = database
         self._seal = seal
         self._api_url = api_url
@@ -37,9 +43,10 @@ class ConfigurationAnswers:
         Errors: `NodeNotSignedIn`, `MalformedRequest`, `Unavailable`.
         """
         wanted = read_form(body).get("key_value")
-        current = await self.current(sign_in)
         if wanted == HEALTH_FILE:
+            await self._prove(sign_in)
             return health()
+        current = await self.current(sign_in)
         return configuration(current, wanted) if wanted in CURRENT_FILES else not_found()
 
     async def current(self, sign_in: NodeSignIn) -> NodeConfiguration:

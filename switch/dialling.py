@@ -31,7 +31,7 @@ SELECT node.secret_digest, tenant.tenant_id, tenant.sip_domain, tenant.standing,
        (SELECT json_agg(json_build_array(account.username, account.seat_id, account.is_open))
         FROM sip_account AS account
         WHERE account.tenant_id = tenant.tenant_id
-          AND account.username IN (call.caller, call.dialled, called.extension)),
+          AND (account.username IN (call.caller, call.dialled, called.extension) OR account.seat_id = call.seat_id)),
        (SELECT json_agg(json_build_array(
                    gateway.name, gateway.prefixes, gateway.priority, gateway.weight, gateway.capacity_calls,
                    coalesce(seen.is_up, true)))
@@ -41,8 +41,9 @@ SELECT node.secret_digest, tenant.tenant_id, tenant.sip_domain, tenant.standing,
        (SELECT row_to_json(policy) FROM platform_call_policy AS policy WHERE policy.name = 'platform'),
        (SELECT row_to_json(policy) FROM call_policy AS policy WHERE policy.tenant_id = tenant.tenant_id),
        (SELECT media.encryption FROM media_policy AS media WHERE media.tenant_id = tenant.tenant_id)
-FROM unnest(%(nodes)s::text[], %(tenants)s::text[], %(numbers)s::text[], %(callers)s::text[], %(dialled)s::text[])
-     WITH ORDINALITY AS call (node, tenant_id, number, caller, dialled, position)
+FROM unnest(%(nodes)s::text[], %(tenants)s::text[], %(numbers)s::text[], %(callers)s::text[], %(dialled)s::text[],
+            %(seats)s::text[])
+     WITH ORDINALITY AS call (node, tenant_id, number, caller, dialled, seat_id, position)
 LEFT JOIN node ON node.name = call.node AND node.state <> %(left)s
 LEFT JOIN phone_number AS called ON called.number = call.number
 LEFT JOIN tenant ON tenant.tenant_id = coalesce(call.tenant_id, called.tenant_id)
@@ -57,13 +58,17 @@ ORDER BY call.position
 
 
 class Question(NamedTuple):
-    """A call as the tables are asked about it: by its tenant (from a seat) or by its number (from a gateway)."""
+    """A call as the tables are asked about it: by its tenant (from a seat) or by its number (from a gateway).
+
+    `seat_id`: whose call it is that is sent on.
+    """
 
     sign_in: NodeSignIn
     tenant_id: str | None
     number: str | None
     caller: str | None
     dialled: str | None
+    seat_id: str | None = None
 
 
 class Found(NamedTuple):
@@ -133,6 +138,7 @@ class Dialling:
             "numbers": [question.number for question in questions],
             "callers": [question.caller for question in questions],
             "dialled": [question.dialled for question in questions],
+            "seats": [question.seat_id for question in questions],
             "left": STATE_LEFT,
         }
 
@@ -161,6 +167,7 @@ def _question(sign_in: NodeSignIn, form: dict[str, str]) -> Question:
         None,
         _askable(form.get("variable_seatline_extension")),
         numbers.plain_digits(dialled),
+        _askable(form.get("variable_seatline_seat")) if is_sent_on(form) else None,
     )
 
 

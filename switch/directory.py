@@ -119,6 +119,15 @@ class Directory:
             return not_found()
         return _document(lookup, found)
 
+    async def prove(self, sign_in: NodeSignIn) -> None:
+        """Answer nobody's question, the way a registration's is: returns where that works.
+
+        Errors: `NodeNotSignedIn`, `Unavailable`.
+        """
+        found = await self._batcher.ask(Question(sign_in, "", ""))
+        if not sign_in.is_proven_by(found.secret_digest):
+            raise NodeNotSignedIn
+
     async def close(self) -> None:
         """Answer what waits, then take no more."""
         await self._batcher.close()

@@ -23,6 +23,12 @@ class NodeAddressTaken(Conflict):
     code = "node_address_taken"
 
 
+class NodeInService(Conflict):
+    """The node serves phones at the address that was to change."""
+
+    code = "node_in_service"
+
+
 class NodeStillNeeded(Conflict):
     """The node serves tenants or may be given some; only a node that does neither leaves."""
 

@@ -6,11 +6,15 @@ from infra.kit import jobs
 from infra.kit.database import Scope
 from infra.kit.jobs import Runtime
 from switch import canary, clearing
+from switch.doctor import rounds
 from switch.number_pool import stock
+from switch.refused_sign_ins import keeping
 
 CLEAR_TENANT = "switch.clear_tenant"
 CHECK_CANARY = "switch.check_canary"
 FREE_NUMBERS = "switch.free_numbers"
+EXAMINE_CLUSTER = "switch.examine_cluster"
+FORGET_SIGN_INS = "switch.forget_refused_sign_ins"
 
 
 @jobs.task(CLEAR_TENANT)
@@ -30,3 +34,16 @@ async def free_numbers(runtime: Runtime) -> None:
     """Make numbers free again whose quarantine is over."""
     async with runtime.database.transaction(Scope.platform()) as session:
         await stock.free_what_is_due(session)
+
+
+@jobs.task(FORGET_SIGN_INS)
+async def forget_refused_sign_ins(runtime: Runtime) -> None:
+    """Delete refused sign-ins of more than a month ago."""
+    async with runtime.database.transaction(Scope.platform()) as session:
+        await keeping.forget_old(session)
+
+
+@jobs.task(EXAMINE_CLUSTER)
+async def examine_cluster(runtime: Runtime) -> None:
+    """Examine every node in service and every edge, and tell in the log what is wrong."""
+    await rounds.examine_cluster(runtime)

@@ -30,6 +30,15 @@ class Node(Base):
     """Where phones register over TLS; None: nowhere."""
     rtp_start_port: Mapped[int]
     rtp_end_port: Mapped[int]
+    listen_host: Mapped[str | None]
+    """What it binds where that is not `sip_host`, by which phones and carriers reach it (a network that translates
+    addresses one to one).
+    """
+    max_sessions: Mapped[int]
+    """Legs at once."""
+    sessions_per_second: Mapped[int]
+    rtp_timeout_seconds: Mapped[int]
+    """A call without media for so long is ended; 0: never."""
     esl_host: Mapped[str]
     esl_port: Mapped[int]
     sealed_esl_password: Mapped[bytes]
@@ -226,6 +235,26 @@ class SetAsideRecord(Base):
     boot_id: Mapped[str | None]
     session_number: Mapped[int | None]
     """Which leg it tells of, where that much could be read."""
+    dismissed_reason: Mapped[str | None]
+    """Why a person has put it away unstored; `resolved_at` says when."""
+
+
+class StrayCall(Base):
+    """Calls that were refused before they were any tenant's, as to a number that nobody has: counted, not kept."""
+
+    __tablename__ = "stray_call"
+    __table_args__ = (UniqueConstraint("node", "hour", "reason", "number"), Index(None, "last_at"))
+
+    stray_id: Mapped[str] = mapped_column(primary_key=True)
+    node: Mapped[str]
+    hour: Mapped[datetime]
+    """The moment the hour begins in which they began."""
+    reason: Mapped[str]
+    number: Mapped[str]
+    """Where they were meant to go; empty for the rest of an hour with too many different numbers."""
+    times: Mapped[int]
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
 
 
 class CanaryCheck(Base):

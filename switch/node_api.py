@@ -69,7 +69,7 @@ class NodeDesk:
             statement_timeout_seconds=STATEMENT_TIMEOUT_SECONDS,
         )
         self._directory = Directory(self._lookups)
-        self._configuration = ConfigurationAnswers(database, seal, settings.public_url)
+        self._configuration = ConfigurationAnswers(database, seal, settings.public_url, self._directory.prove)
         self._dialling = Dialling(self._lookups, self._configuration)
         self._intake = RecordIntake(self._records, database)
         self._questions: dict[str, tuple[Answerer, int]] = {

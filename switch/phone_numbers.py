@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import delete, select, update
@@ -39,8 +40,7 @@ async def assign(
     `NumberInQuarantine`.
     """
     digits = as_number(number)
-    if extension is not None and not is_extension(extension):
-        raise InvalidInput("An extension has 3 to 6 digits and does not begin with 0.", field="extension")
+    _check_extension(extension)
     # Held, so that two numbers given at once are not both the one that is shown.
     await tenants.get_staying(session, tenant_id, for_update=True)
     await stock.assigned(session, digits, tenant_id)
@@ -69,6 +69,69 @@ async def assign(
     return row
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a tenant does with a number: calls to it ring at `extension` (None: nowhere), calls out show it."""
+
+    extension: str | None
+    is_caller_number: bool
+
+
+async def get(session: AsyncSession, number: str) -> PhoneNumber:
+    """A number that a tenant has. Raises `NumberUnknown`."""
+    digits = as_number(number)
+    row = await session.get(PhoneNumber, digits)
+    if row is None:
+        raise _unknown(digits)
+    return row
+
+
+async def change(session: AsyncSession, number: str, use: Use) -> PhoneNumber:
+    """Let a number ring at another extension, or begin or cease to be the one that calls out show.
+
+    It stays the tenant's all the while. As with `assign`, a new caller number takes the place of the earlier one.
+    Raises `InvalidInput`, `NumberUnknown`.
+    """
+    _check_extension(use.extension)
+    found = await get(session, number)
+    digits, owner = found.number, found.tenant_id
+    await tenants.get(session, owner, for_update=True)  # as `assign`: one caller number a tenant
+    query = select(PhoneNumber).where(PhoneNumber.number == digits, PhoneNumber.tenant_id == owner)
+    row = (
+        await session.execute(query.with_for_update().execution_options(populate_existing=True))
+    ).scalar_one_or_none()
+    if row is None:
+        raise _unknown(digits)  # it was released meanwhile
+    before = Use(row.extension, row.is_caller_number)
+    if before == use:
+        return row
+    if use.is_caller_number and not before.is_caller_number:
+        others = update(PhoneNumber).where(PhoneNumber.tenant_id == owner, PhoneNumber.number != digits)
+        await session.execute(others.values(is_caller_number=False))
+    row.extension, row.is_caller_number = use.extension, use.is_caller_number
+    await stock.changed(session, digits, owner)
+    await audit.record(
+        session,
+        owner,
+        "phone_number.changed",
+        digits,
+        extension=use.extension,
+        is_caller_number=use.is_caller_number,
+        extension_before=before.extension,
+        is_caller_number_before=before.is_caller_number,
+    )
+    return row
+
+
+def _unknown(digits: str) -> NumberUnknown:
+    return NumberUnknown(f"+{digits} belongs to no tenant.", field="number")
+
+
+def _check_extension(extension: str | None) -> None:
+    if extension is not None and not is_extension(extension):
+        raise InvalidInput("An extension has 3 to 6 digits and does not begin with 0.", field="extension")
+
+
 async def release(
     session: AsyncSession, number: str, *, quarantine_days: int = DEFAULT_NUMBER_QUARANTINE_DAYS
 ) -> PhoneNumber:
@@ -80,7 +143,7 @@ async def release(
     released = await session.execute(delete(PhoneNumber).where(PhoneNumber.number == digits).returning(PhoneNumber))
     row = released.scalar_one_or_none()
     if row is None:
-        raise NumberUnknown(f"+{digits} belongs to no tenant.", field="number")
+        raise _unknown(digits)
     await stock.released(session, digits, row.tenant_id, quarantine_days=quarantine_days)
     await audit.record(session, row.tenant_id, "phone_number.released", digits)
     return row

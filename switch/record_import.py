@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit import clock, logs
 from infra.kit.database import Database, Scope
 from infra.kit.problems import InvalidInput, Unavailable
-from switch import cdr, cdr_parsing
+from switch import cdr, cdr_parsing, nodes, stray_calls
 from switch.cdr import Delivery, Outcome
-from switch.cdr_parsing import RecordUnreadable
+from switch.cdr_parsing import RecordUnreadable, StrayRefusal
 from switch.direct_connections import PlainConnection
 
 FILE_PATTERN = "*.cdr.json"
@@ -40,7 +40,8 @@ log = logs.get(__name__)
 
 @dataclass(slots=True)
 class Imported:
-    """What became of the files: records stored now, known already, set aside in the database, and files left.
+    """What became of the files: records stored now, known already, set aside in the database, and files left. `stray`:
+    refused calls of nobody's, which are counted (switch/stray_calls.py).
 
     `unfinished` may still be written, `too_large` were renamed: somebody must look at them.
     """
@@ -48,6 +49,7 @@ class Imported:
     stored: int = 0
     known: int = 0
     set_aside: int = 0
+    stray: int = 0
     unfinished: int = 0
     too_large: int = 0
 
@@ -58,19 +60,21 @@ class _Origin(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file with its bytes, and either its record or what is wrong with it."""
+    """A file with its bytes, and its record, that it is a refused call of nobody's, or what is wrong with it."""
 
     path: Path
     body: bytes = field(repr=False)
     node: str
     record: cdr_parsing.Record | None
     problem: str
+    stray: StrayRefusal | None = None
 
 
 async def import_directory(database: Database, directory: Path, *, file_limit_bytes: int) -> Imported:
     """Store every record below a directory once and remove its file; may be repeated and run beside itself.
 
-    What cannot be read, or belongs to no tenant, is set aside in the database as it came (`set-aside-records`).
+    What cannot be read, or belongs to no tenant, or names no node that there is or was, is set aside in the database
+    as it came (`set-aside-records`).
     Raises `InvalidInput` when there is no such directory, `Unavailable` when the database is away: what is not stored
     stays.
     """
@@ -106,7 +110,7 @@ def _read(paths: Sequence[Path], limit_bytes: int, done: Imported) -> Iterator[_
         except FileNotFoundError:
             continue  # another import has taken it
         file = _parse(path, body, now)
-        if file.record is None and time.time() - state.st_mtime < UNFINISHED_LIMIT_SECONDS:
+        if file.record is None and file.stray is None and time.time() - state.st_mtime < UNFINISHED_LIMIT_SECONDS:
             done.unfinished += 1
             continue
         yield file
@@ -125,6 +129,8 @@ def _parse(path: Path, body: bytes, now: datetime) -> _File:
     node = _node(body)
     try:
         return _File(path, body, node, cdr_parsing.parse(body, now=now), "")
+    except StrayRefusal as stray:
+        return _File(path, body, node, None, str(stray), stray)
     except RecordUnreadable as error:
         return _File(path, body, node, None, str(error))
 
@@ -148,6 +154,7 @@ async def _store(database: Database, files: Sequence[_File], done: Imported) -> 
         counted = Imported(set_aside=1)
     done.stored += counted.stored
     done.known += counted.known
+    done.stray += counted.stray
     done.set_aside += counted.set_aside
     for file in files:
         file.path.unlink(missing_ok=True)
@@ -156,18 +163,28 @@ async def _store(database: Database, files: Sequence[_File], done: Imported) -> 
 async def _store_in(session: AsyncSession, files: Sequence[_File], counted: Imported) -> None:
     received_at = clock.now()
     readable = [(file, file.record) for file in files if file.record is not None]
-    unreadable = [(file, file.problem) for file in files if file.record is None]
+    unreadable = [(file, file.problem) for file in files if file.record is None and file.stray is None]
     if readable:
         raw = await (await session.connection()).get_raw_connection()
-        deliveries = [Delivery(record, file.node, received_at, file.body, None) for file, record in readable]
+        deliveries = [
+            Delivery(record, file.node, received_at, cdr.deflated(file.body), None) for file, record in readable
+        ]
         outcomes = await cdr.store(cast("PlainConnection", raw.driver_connection), deliveries)
-        for (file, record), outcome in zip(readable, outcomes, strict=True):
+        for (file, _), delivery, outcome in zip(readable, deliveries, outcomes, strict=True):
             if outcome is Outcome.STORED:
                 counted.stored += 1
             elif outcome is Outcome.KNOWN:
                 counted.known += 1
             else:
-                unreadable.append((file, f"seatline_tenant: there is no tenant {record.tenant_id}."))
+                unreadable.append((file, cdr.why_not(outcome, delivery)))
+    strays = [(file, file.stray) for file in files if file.stray is not None]
+    known_nodes = await nodes.known_names(session, {file.node for file, _ in strays}) if strays else frozenset[str]()
+    for file, stray in strays:
+        if file.node in known_nodes:
+            await stray_calls.note(session, file.node, stray)
+            counted.stray += 1
+        else:
+            unreadable.append((file, cdr.no_such_node(file.node)))
     for file, problem in unreadable:
         await cdr.set_aside(session, file.node, file.body, problem)
         counted.set_aside += 1

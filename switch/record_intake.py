@@ -12,10 +12,10 @@ import psycopg
 
 from infra.kit import clock, logs
 from infra.kit.database import Database, Scope
-from switch import cdr, cdr_parsing, node_sign_in
+from switch import cdr, cdr_parsing, node_sign_in, stray_calls
 from switch.batching import Batcher
 from switch.cdr import Delivery, Outcome
-from switch.cdr_parsing import RecordUnreadable
+from switch.cdr_parsing import RecordUnreadable, StrayRefusal
 from switch.direct_connections import DirectConnections, PlainConnection
 from switch.node_sign_in import NodeNotSignedIn, NodeSignIn
 
@@ -44,7 +44,7 @@ class RecordIntake:
         )
 
     async def receive(self, sign_in: NodeSignIn, body: bytes, uuid: str | None) -> None:
-        """Store a posted record or set it aside; either is committed when this returns.
+        """Store a posted record, count it as nobody's, or set it aside; each is committed when this returns.
 
         What cannot be stored is not refused: the node would post it again and again. `uuid` is the leg that the
         request's address names. Errors: `NodeNotSignedIn`, 503 (`Unavailable`) when the database is away.
@@ -52,14 +52,20 @@ class RecordIntake:
         now = clock.now()
         try:
             record = cdr_parsing.parse(body, now=now, uuid=uuid)
+        except StrayRefusal as stray:
+            async with self._database.transaction(Scope.platform()) as session:
+                await node_sign_in.check(session, sign_in)
+                await stray_calls.note(session, sign_in.node, stray)
+            return
         except RecordUnreadable as error:
             await self._set_aside(sign_in, body, str(error))
             return
-        outcome = await self._batcher.ask(Delivery(record, sign_in.node, now, cdr.deflated(body), sign_in))
+        delivery = Delivery(record, sign_in.node, now, cdr.deflated(body), sign_in)
+        outcome = await self._batcher.ask(delivery)
         if isinstance(outcome, RecordUnreadable):
             await self._set_aside(sign_in, body, str(outcome))
         elif outcome is Outcome.NO_TENANT:
-            await self._set_aside(sign_in, body, f"seatline_tenant: there is no tenant {record.tenant_id}.")
+            await self._set_aside(sign_in, body, cdr.why_not(outcome, delivery))
         elif outcome is Outcome.NO_NODE:
             raise NodeNotSignedIn
 

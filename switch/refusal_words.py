@@ -31,6 +31,7 @@ EXPLANATIONS: Mapping[Reason, str] = {
     Reason.TOO_MANY_CALLS: "The tenant has as many calls at once as it may.",
     Reason.TOO_MANY_CALLS_OF_SEAT: "The seat has as many calls at once as it may.",
     Reason.TOO_MANY_CALLS_A_SECOND: "The tenant began more calls in one second than it may.",
+    Reason.SWITCH_AWAY: "The node could not ask where the call may go; try again in a moment.",
 }
 """Every reason has its sentence; a test keeps the table complete."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 
@@ -21,6 +21,7 @@ from switch.admission import (
     admit_tenant,
     limits,
 )
+from switch.canary_call import CANARY, CANARY_DESTINATION
 from switch.gateway_choice import GatewayAttempt, GatewayOption, gateways_for, gateways_in_need
 from switch.numbers import E164, Destination, EmergencyNumber, NotDiallable
 
@@ -87,11 +88,23 @@ class Party:
     seat: SeatView | None
     encryption: Encryption = Encryption.ACCEPTED
 
+    @property
+    def is_canary(self) -> bool:
+        """Whether it is the system itself."""
+        return self.seat is not None and self.seat.extension == CANARY
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryRoute:
+    """To nowhere: the node itself answers the canary. No limit counts it and no other leg is made."""
+
+    party: Party
+
 
 @dataclass(frozen=True, slots=True)
 class EmergencyRoute:
     """To an emergency service by the first gateway that takes it. Belongs to no service that a suspension
-    ends.
+    ends. `caller_number`: the tenant's own, or None: then none is shown.
     """
 
     party: Party | None
@@ -162,7 +175,7 @@ class RefusedRoute:
     gateway: str | None = None
 
 
-Route = EmergencyRoute | SeatRoute | GatewayRoute | InboundRoute | RefusedRoute
+Route = CanaryRoute | EmergencyRoute | SeatRoute | GatewayRoute | InboundRoute | RefusedRoute
 
 
 def route(call: Call, tenant: TenantView | None) -> Route:
@@ -186,12 +199,26 @@ def _from_seat(call: Call, tenant: TenantView | None) -> Route:
     if tenant is None:
         return RefusedRoute(None, Reason.UNKNOWN_SEAT, Direction.OUTBOUND, numbers.plain_digits(call.dialled) or "")
     party = _party(tenant, call.extension)
+    if call.extension == CANARY:
+        return _from_canary(call, tenant, party)
     shown, is_internal = _meant(call, tenant, destination)
     direction = Direction.INTERNAL if is_internal else Direction.OUTBOUND
     outcome = _refusal(call, tenant)
     if outcome is None:
         outcome = _to_seat(call, tenant, party, shown) if is_internal else _out(call, tenant, party, destination)
     return outcome if not isinstance(outcome, Reason) else RefusedRoute(party, outcome, direction, shown)
+
+
+def _from_canary(call: Call, tenant: TenantView, party: Party) -> CanaryRoute | RefusedRoute:
+    """The canary is served as its tenant's phones are, and reaches nothing but the node's own answer. It needs no
+    encryption, having nothing to say.
+    """
+    reason = _refusal(replace(call, offers_encryption=True), tenant)
+    if reason is None and call.dialled != CANARY_DESTINATION:
+        reason = Reason.DESTINATION_INVALID
+    if reason is None:
+        return CanaryRoute(party)
+    return RefusedRoute(party, reason, Direction.INTERNAL, CANARY_DESTINATION)
 
 
 def _refusal(call: Call, tenant: TenantView) -> Reason | None:
@@ -206,7 +233,8 @@ def _refusal(call: Call, tenant: TenantView) -> Reason | None:
 
 def _sent_on(call: Call, tenant: TenantView | None) -> Route:
     """A seat sends its outside party on: to a colleague, to an emergency service, or to a number that the tenant
-    forwards to. Anything else would be relaying (clause C18), whoever called whom.
+    forwards to. Anything else would be relaying (clause C18), whoever called whom. A seat that was suspended or closed
+    during the call goes on talking and sends it nowhere but to an emergency service.
     """
     destination = numbers.normalise(call.dialled)
     direction = call.ran or Direction.INBOUND
@@ -219,11 +247,18 @@ def _sent_on(call: Call, tenant: TenantView | None) -> Route:
     shown, is_internal = _meant(call, tenant, destination)
     if call.ran not in (Direction.INBOUND, Direction.OUTBOUND):
         outcome: Route | Reason = Reason.RELAYING_NOT_ALLOWED
+    elif not _is_open(call.seat_id, tenant):
+        outcome = Reason.SEAT_CLOSED
     elif is_internal:
         outcome = _to_seat(call, tenant, party, shown)
     else:
         outcome = _refused_at_all(call, tenant) or _out(call, tenant, party, destination)
     return outcome if not isinstance(outcome, Reason) else RefusedRoute(party, outcome, direction, shown)
+
+
+def _is_open(seat_id: str | None, tenant: TenantView) -> bool:
+    """Whether the seat that sends a call on is served; a call of no seat's is judged by its tenant alone."""
+    return not seat_id or any(seat.seat_id == seat_id and seat.is_open for seat in tenant.seats.values())
 
 
 def _refused_at_all(call: Call, tenant: TenantView) -> Reason | None:
@@ -277,8 +312,8 @@ def _emergency(
 ) -> EmergencyRoute | RefusedRoute:
     if not call.gateways:
         return RefusedRoute(party, Reason.NO_GATEWAY, Direction.EMERGENCY, number.digits)
-    gateways = gateways_in_need(call.gateways)
-    return EmergencyRoute(party, number, gateways, tenant.caller_number if tenant is not None else None)
+    shown = tenant.caller_number if tenant is not None and tenant.caller_number in tenant.numbers else None
+    return EmergencyRoute(party, number, gateways_in_need(call.gateways), shown)
 
 
 def _from_gateway(call: Call, tenant: TenantView | None) -> InboundRoute | RefusedRoute:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
+from msgspec import UNSET, UnsetType
+
 from infra.kit.http import Body, View
+from switch.documents.settings import DEFAULT_MAX_SESSIONS, DEFAULT_SESSIONS_PER_SECOND
 from switch.draining.models import NodeDrain
 from switch.draining.schemas import DrainView, drain_view
 from switch.models import CanaryCheck, Node, PhoneNumber
@@ -12,7 +16,11 @@ from switch.nodes import DEFAULT_CAPACITY_SEATS, NodeDetails
 
 
 class NewNode(Body):
-    """A node to add. Hosts are IP addresses; `esl_host` and `esl_port` are its event socket."""
+    """A node to add. Hosts are IP addresses; `esl_host` and `esl_port` are its event socket.
+
+    `sip_host` is where phones and carriers reach it, `listen_host` what it binds where that is another address. A call
+    without media for `rtp_timeout_seconds` is ended; 0: never.
+    """
 
     name: str
     sip_host: str
@@ -23,20 +31,38 @@ class NewNode(Body):
     rtp_end_port: int = 32768
     esl_port: int = 8021
     capacity_seats: int = DEFAULT_CAPACITY_SEATS
+    listen_host: str | None = None
+    max_sessions: int = DEFAULT_MAX_SESSIONS
+    sessions_per_second: int = DEFAULT_SESSIONS_PER_SECOND
+    rtp_timeout_seconds: int = 0
 
     def details(self) -> NodeDetails:
         """As the service takes it."""
-        return NodeDetails(
-            name=self.name,
-            sip_host=self.sip_host,
-            sip_port=self.sip_port,
-            external_sip_port=self.external_sip_port,
-            rtp_start_port=self.rtp_start_port,
-            rtp_end_port=self.rtp_end_port,
-            esl_host=self.esl_host,
-            esl_port=self.esl_port,
-            capacity_seats=self.capacity_seats,
-        )
+        return NodeDetails(**{name: getattr(self, name) for name in self.__struct_fields__})
+
+
+class NodeChange(Body):
+    """What is to be another of a node; what is not named stays. Everything but `capacity_seats` changes only while the
+    node is joining, drained, dead or has left, and holds when its files were written again and it was started.
+    """
+
+    capacity_seats: int | UnsetType = UNSET
+    sip_host: str | UnsetType = UNSET
+    sip_port: int | UnsetType = UNSET
+    external_sip_port: int | UnsetType = UNSET
+    rtp_start_port: int | UnsetType = UNSET
+    rtp_end_port: int | UnsetType = UNSET
+    esl_host: str | UnsetType = UNSET
+    esl_port: int | UnsetType = UNSET
+    listen_host: str | UnsetType | None = UNSET
+    max_sessions: int | UnsetType = UNSET
+    sessions_per_second: int | UnsetType = UNSET
+    rtp_timeout_seconds: int | UnsetType = UNSET
+
+    def applied_to(self, details: NodeDetails) -> NodeDetails:
+        """What is said about the node afterwards."""
+        said = {name: getattr(self, name) for name in self.__struct_fields__}
+        return replace(details, **{name: value for name, value in said.items() if value is not UNSET})
 
 
 class NodeView(View):
@@ -52,6 +78,10 @@ class NodeView(View):
     sip_tls_port: int | None
     rtp_start_port: int
     rtp_end_port: int
+    listen_host: str | None
+    max_sessions: int
+    sessions_per_second: int
+    rtp_timeout_seconds: int
     esl_host: str
     esl_port: int
     version: str | None
@@ -70,6 +100,13 @@ class NewPhoneNumber(Body):
     number: str
     extension: str | None = None
     is_caller_number: bool = False
+
+
+class PhoneNumberChange(Body):
+    """What a number is used for from now on; what is not named stays. `extension` null: it rings nowhere."""
+
+    extension: str | UnsetType | None = UNSET
+    is_caller_number: bool | UnsetType = UNSET
 
 
 class PhoneNumberView(View):
@@ -111,6 +148,10 @@ def node_view(node: Node, drain: NodeDrain | None = None) -> NodeView:
         sip_tls_port=node.sip_tls_port,
         rtp_start_port=node.rtp_start_port,
         rtp_end_port=node.rtp_end_port,
+        listen_host=node.listen_host,
+        max_sessions=node.max_sessions,
+        sessions_per_second=node.sessions_per_second,
+        rtp_timeout_seconds=node.rtp_timeout_seconds,
         esl_host=node.esl_host,
         esl_port=node.esl_port,
         version=node.version,

@@ -19,12 +19,13 @@ from typing import Self
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from infra.kit import logs
+from infra.kit import clock, logs
 from infra.kit.database import Database, Scope
 from infra.kit.problems import Refusal
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
 from switch import node_lease
+from switch.api_watch import ApiWatch
 from switch.commands import read_status
 from switch.completeness import watching
 from switch.completeness.counting import SessionCount
@@ -40,6 +41,8 @@ from switch.live.watcher import LiveWatch
 from switch.models import Node
 from switch.node_lease import Lease, Sighting
 from switch.nodes import MAX_NODES
+from switch.refused_sign_ins import keeping
+from switch.refused_sign_ins.counting import REGISTER_FAILURE, RefusedSignIns
 from switch.relay_guard import CHANNEL_BRIDGE, RelayGuard
 
 MAX_PROBE_INTERVAL_SECONDS = 5.0
@@ -112,8 +115,15 @@ class NodeSupervisor:
         self._is_held_back = False
         self._live = LiveWatch(database, name, answer_timeout_seconds=pace.answer_timeout_seconds)
         self._gateways = GatewayKeeper(database, name, look_interval_seconds=pace.refresh_interval_seconds)
+        self._api_watch = ApiWatch(
+            name,
+            is_drained=lambda: self._is_held_back,
+            answer_timeout_seconds=pace.answer_timeout_seconds,
+            look_interval_seconds=pace.refresh_interval_seconds,
+        )
         self._guard = RelayGuard(name, pace.answer_timeout_seconds)
         self._legs = LegWatch(name, pace.answer_timeout_seconds)
+        self._sign_ins = RefusedSignIns()
         self._sessions: SessionCount | None = None
         self._linked: EslLink | None = None
 
@@ -160,6 +170,7 @@ class NodeSupervisor:
             asyncio.create_task(draining, name=f"drain {self.name}"),
             asyncio.create_task(self._live.run(lease, link), name=f"live view {self.name}"),
             asyncio.create_task(self._gateways.run(lease, link), name=f"gateways {self.name}"),
+            asyncio.create_task(self._api_watch.run(link), name=f"API watch {self.name}"),
         ]
 
     def _link(self) -> EslLink:
@@ -167,7 +178,7 @@ class NodeSupervisor:
             self.address.host,
             self.address.port,
             self._seal.open(self.address.sealed_password),
-            events=(CHANNEL_BRIDGE, GATEWAY_STATE, *CHANNEL_EVENTS, *watcher.EVENTS),
+            events=(CHANNEL_BRIDGE, GATEWAY_STATE, REGISTER_FAILURE, *CHANNEL_EVENTS, *watcher.EVENTS),
             connect_timeout_seconds=self._pace.answer_timeout_seconds,
             resynchronisation_timeout_seconds=self._pace.answer_timeout_seconds,
             silence_limit_seconds=SILENCE_LIMIT_SECONDS,
@@ -181,6 +192,7 @@ class NodeSupervisor:
     async def _resynchronise(self, connection: EslConnection) -> None:
         self._live.connected()
         self._gateways.connected()
+        await self._api_watch.recall(connection)
         await self._legs.begin(connection)
         await self._ask_status(connection)
         await self._guard.look_at_all(connection)
@@ -188,11 +200,11 @@ class NodeSupervisor:
     async def _ask_status(self, connection: EslConnection) -> None:
         """Put one question to the node; any answer is a sign of life, `not ready` is none.
 
-        A node that was paused for its drain calls itself not ready.
+        A node that was paused, for its drain or because it gets no answers, calls itself not ready.
         """
         answer = await connection.api("status", timeout_seconds=self._pace.answer_timeout_seconds)
         status = read_status(answer)
-        if status is not None and (status.is_ready or self._is_held_back):
+        if status is not None and (status.is_ready or self._is_held_back or self._api_watch.holds):
             self._version = status.version
             if status.sessions_since_startup is not None:
                 self._sessions = self._legs.count(connection, status.sessions_since_startup)
@@ -203,10 +215,17 @@ class NodeSupervisor:
         self._gateways.note(event)
         if event.name == HEARTBEAT:
             self._hear()
+        elif event.subclass == REGISTER_FAILURE:
+            self._note_refusal(event)
         elif event.name == CHANNEL_BRIDGE and self._linked is not None:
             await self._guard.look_at(event, self._linked.connection)
         elif event.name in CHANNEL_EVENTS:
             self._legs.note(event)
+
+    def _note_refusal(self, event: Event) -> None:
+        for alarm in self._sign_ins.note(event, now=clock.now()):
+            of = {"domain": alarm.domain, "username": alarm.username, "source": alarm.source}
+            log.error("sign_ins.many_refused", node=self.name, **of)
 
     def _note_drain(self, is_held_back: bool) -> None:
         self._is_held_back = is_held_back
@@ -248,6 +267,7 @@ class NodeSupervisor:
                 if state == "dead":
                     self._live.died()
                 await self._write_legs()
+                await self._write_sign_ins()
             except (Refusal, SQLAlchemyError, OSError) as error:
                 self._is_heard = self._is_heard or heard
                 log.warning("supervisor.report_failed", node=self.name, reason=type(error).__name__)
@@ -265,6 +285,18 @@ class NodeSupervisor:
                 await watching.write(session, news)
         except (Refusal, SQLAlchemyError, OSError):
             self._legs.give_back(news)
+            raise
+
+    async def _write_sign_ins(self) -> None:
+        """Keep what was counted of refused sign-ins; what cannot be written now is written next time."""
+        counts = self._sign_ins.take()
+        if not counts:
+            return
+        try:
+            async with self._database.transaction(Scope.platform()) as session:
+                await keeping.write(session, self.name, counts)
+        except (Refusal, SQLAlchemyError, OSError):
+            self._sign_ins.give_back(counts)
             raise
 
     async def _probe(self, link: EslLink) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import msgspec
-from litestar import MediaType, Request, Response, get, post
+from litestar import MediaType, Request, Response, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.status_codes import HTTP_200_OK
@@ -21,11 +21,13 @@ from infra.kit.problems import Forbidden, InvalidInput
 from infra.kit.settings import Settings
 from tenancy import tenants, tokens
 from tenancy.models import Client, Tenant
+from tenancy.people import persons
 from tenancy.roles import ROLES, Role, may_grant
 from tenancy.schemas import (
     AuditEntryView,
     ClientView,
     ClientWithSecret,
+    ContactChange,
     NewClient,
     NewTenant,
     SuspensionRequest,
@@ -76,6 +78,17 @@ async def get_tenant(
     return tenant_view(await tenants.get(session, principal.tenant_for(tenant_id)))
 
 
+@put("/v1/tenants/{tenant_id:str}/contact", permission="tenants:contact", tags=TAGS, operation_id="ChangeContact")
+async def change_contact(
+    tenant_id: FromPath[str],
+    data: JSONBody[ContactChange],
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+) -> TenantView:
+    """Change the address that a tenant is written to while it has no people and no billing contacts for a mail."""
+    return tenant_view(await tenants.change_contact(session, principal.tenant_for(tenant_id), data.contact_email))
+
+
 @post(
     "/v1/tenants/{tenant_id:str}/suspension",
     permission="tenants:write",
@@ -110,7 +123,8 @@ async def lift_suspension(tenant_id: FromPath[str], session: NamedDependency[Asy
 async def create_client(
     data: JSONBody[NewClient], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
 ) -> ClientWithSecret:
-    """Create an API client; its secret is shown this once."""
+    """Create an API client; its secret is shown this once. People of the platform make none: whoever holds a secret
+    would need no visit."""
     if data.role not in ROLES:
         raise InvalidInput(f"A role is one of {', '.join(ROLES)}.", field="role")
     if not may_grant(cast("Role", principal.role), data.role):
@@ -118,11 +132,15 @@ async def create_client(
     tenant_id = data.tenant_id if principal.tenant_id is None else principal.tenant_for(data.tenant_id)
     if tenant_id is not None:
         await tenants.get_staying(session, tenant_id)
+    if principal.session_id is not None:
+        await persons.hold(session, principal.client_id, principal.tenant_id)
+    else:
+        await tokens.hold_maker(session, principal.client_id)
     client, secret = await tokens.create_client(session, name=data.name, role=data.role, tenant_id=tenant_id)
     return client_with_secret(client, secret)
 
 
-@get("/v1/clients", permission="clients:write", tags=["Clients"], operation_id="ListClients")
+@get("/v1/clients", permission="clients:read", tags=["Clients"], operation_id="ListClients")
 async def list_clients(
     session: NamedDependency[AsyncSession],
     principal: NamedDependency[Principal],
@@ -139,7 +157,7 @@ async def list_clients(
 
 @post(
     "/v1/clients/{client_id:str}/revocation",
-    permission="clients:write",
+    permission="clients:revoke",
     tags=["Clients"],
     operation_id="RevokeClient",
     status_code=HTTP_200_OK,
@@ -213,6 +231,7 @@ ROUTES = [
     create_tenant,
     list_tenants,
     get_tenant,
+    change_contact,
     suspend_tenant,
     lift_suspension,
     create_client,

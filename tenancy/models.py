@@ -49,6 +49,8 @@ class Client(Base):
     name: Mapped[str]
     role: Mapped[str]
     secret_digest: Mapped[str]
+    made_by: Mapped[str | None] = mapped_column(index=True)
+    """The person or client who made it and so has seen its secret; None where that was never written down."""
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
 

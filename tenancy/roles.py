@@ -24,8 +24,9 @@ _PERMISSIONS: dict[Role, frozenset[str]] = {
     | {
         "exports:read", "exports:write", "departures:write",
         "papers:write", "papers:open", "papers:review", "equipment:write",
-        "people:write", "visits:write", "visits:end", "identity_providers:write",
-        "tenants:write", "clients:write", "contracts:write", "seat_orders:write", "seat_orders:waive_notice",
+        "people:write", "visits:write", "visits:end", "identity_providers:write", "identity_providers:remove",
+        "clients:read", "clients:write", "clients:revoke",
+        "tenants:write", "tenants:contact", "contracts:write", "seat_orders:write", "seat_orders:waive_notice",
         "seats:write", "rate_decks:write", "nodes:read", "nodes:write", "numbers:write", "gateways:write",
         "number_pool:read", "number_pool:write",
         "set_aside_records:read", "set_aside_records:write", "invoice_runs:preview", "re_ratings:read",
@@ -39,7 +40,7 @@ _PERMISSIONS: dict[Role, frozenset[str]] = {
     },
     "finance": _TENANT_READS
     | {
-        "departures:write",
+        "departures:write", "visits:write", "visits:end",
         "contracts:write", "rate_decks:write", "invoices:write", "payments:write", "charges:write",
         "refunds:write", "invoice_runs:preview", "invoice_runs:release", "re_ratings:read", "re_ratings:write",
         "write_offs:read", "write_offs:write", "set_aside_records:read", "bank_statements:read",
@@ -49,9 +50,10 @@ _PERMISSIONS: dict[Role, frozenset[str]] = {
     },
     "tenant_admin": _TENANT_READS
     | {
-        "people:write", "visits:end", "identity_providers:write",
+        "tenants:contact", "people:write", "visits:end", "identity_providers:write", "identity_providers:remove",
+        "clients:read", "clients:write", "clients:revoke",
         "papers:write", "papers:open",
-        "seat_orders:write", "seats:write", "clients:write", "billing_contacts:write", "faults:report",
+        "seat_orders:write", "seats:write", "billing_contacts:write", "faults:report",
         "tax_particulars:write", "consents:request", "checkouts:write", "call_policy:write", "live:hang_up",
         "webhooks:write", "exports:read", "exports:write",
         "tunnels:write",
@@ -69,6 +71,7 @@ NEEDS_A_VISIT = frozenset(
         "call_charges:read",
         "live:read",
         "live:hang_up",
+        "seats:read",
         "seats:write",
         "call_policy:write",
         "tunnels:write",
@@ -77,19 +80,29 @@ NEEDS_A_VISIT = frozenset(
         "exports:write",
     }
 )
-"""What is a tenant's own: an operator's person gets at it on a visit only, for a reason that the tenant can read.
+"""What is a tenant's own: a person of the platform gets at it on a visit only, for a reason that the tenant can read.
 
-API clients of operators are the platform's own machinery and need none."""
+API clients of the platform are its own machinery and need none."""
 
-ON_A_VISIT: frozenset[str] = _PERMISSIONS["tenant_admin"] - {
-    "clients:write", "people:write", "identity_providers:write", "webhooks:write", "self:manage",
+LEADS_PAST_VISITS = frozenset({"clients:write", "identity_providers:write"})
+"""What no person of the platform does: whoever holds an API client's secret, or chooses who vouches for a tenant's
+people, comes in without a visit. Tenants' admins do it, `seatline client-create`, and machinery."""
+
+_ON_A_VISIT: frozenset[str] = _PERMISSIONS["tenant_admin"] - {
+    "clients:read", "clients:write", "clients:revoke", "people:write", "identity_providers:write",
+    "identity_providers:remove", "webhooks:write", "self:manage",
 }  # fmt: skip
-"""What an operator may do within a tenant: what its admin may, but for what outlasts the visit."""
 
 
 def permissions_of_person(role: Role) -> frozenset[str]:
     """Everything that a person with this role may do when not on a visit."""
-    return _PERMISSIONS[role] - NEEDS_A_VISIT if role == "platform_operator" else _PERMISSIONS[role]
+    return _PERMISSIONS[role] if role in TENANT_ROLES else _PERMISSIONS[role] - NEEDS_A_VISIT - LEADS_PAST_VISITS
+
+
+def permissions_on_a_visit(role: Role) -> frozenset[str]:
+    """What somebody of the platform may do within a tenant: an operator what its admin may, but for what outlasts the
+    visit; finance of that what it may do by its own role."""
+    return _ON_A_VISIT if role == "platform_operator" else _ON_A_VISIT & _PERMISSIONS[role]
 
 
 def permissions_of(role: Role) -> frozenset[str]:

@@ -35,6 +35,12 @@ class TenantView(View):
     created_at: datetime
 
 
+class ContactChange(Body):
+    """The address that mails go to while the tenant has neither admins nor billing contacts; null for none."""
+
+    contact_email: str | None
+
+
 class SuspensionRequest(Body):
     """Why an operator suspends a tenant by hand."""
 
@@ -50,12 +56,13 @@ class NewClient(Body):
 
 
 class ClientView(View):
-    """An API client, without its secret."""
+    """An API client, without its secret. `made_by`: the person or client that made it and has seen its secret."""
 
     client_id: str
     tenant_id: str | None
     name: str
     role: str
+    made_by: str | None
     created_at: datetime
     revoked_at: datetime | None
 
@@ -101,6 +108,7 @@ def client_view(client: Client) -> ClientView:
         tenant_id=client.tenant_id,
         name=client.name,
         role=client.role,
+        made_by=client.made_by,
         created_at=client.created_at,
         revoked_at=client.revoked_at,
     )
@@ -113,6 +121,7 @@ def client_with_secret(client: Client, secret: str) -> ClientWithSecret:
         tenant_id=client.tenant_id,
         name=client.name,
         role=client.role,
+        made_by=client.made_by,
         created_at=client.created_at,
         revoked_at=client.revoked_at,
         client_secret=secret,

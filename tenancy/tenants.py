@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import audit, clock, jobs, logs
 from infra.kit.ids import new_id
+from infra.kit.mail_address import is_address
 from infra.kit.problems import Conflict, InvalidInput, NotFound
 from tenancy import standing
 from tenancy.models import SipDomain, Tenant
@@ -49,6 +50,7 @@ async def create_tenant(
     """A new tenant, active and without seats; its SIP domain is its own."""
     if not name.strip() or len(name) > NAME_LIMIT_CHARACTERS:
         raise InvalidInput(f"A tenant's name has 1 to {NAME_LIMIT_CHARACTERS} characters.", field="name")
+    _check_contact(contact_email)
     domain = sip_domain.lower()
     if not _DOMAIN.match(domain):
         raise InvalidInput(f"{sip_domain!r} is not a domain name such as acme.example.com.", field="sip_domain")
@@ -77,6 +79,21 @@ async def create_tenant(
     await session.flush()
     await audit.record(session, tenant.tenant_id, "tenant.created", tenant.tenant_id, name=tenant.name)
     return tenant
+
+
+async def change_contact(session: AsyncSession, tenant_id: str, contact_email: str | None) -> Tenant:
+    """Another address of the tenant's, or none. Raises `TenantClosed`, `InvalidInput` for what is no address."""
+    _check_contact(contact_email)
+    tenant = await get_staying(session, tenant_id, for_update=True)
+    before, tenant.contact_email = tenant.contact_email, contact_email
+    await session.flush()
+    await audit.record(session, tenant_id, "tenant.contact_changed", tenant_id, before=before, after=contact_email)
+    return tenant
+
+
+def _check_contact(contact_email: str | None) -> None:
+    if contact_email is not None and not is_address(contact_email):
+        raise InvalidInput("`contact_email` is an address such as office@example.com, in ASCII.", field="contact_email")
 
 
 async def get(session: AsyncSession, tenant_id: str, *, for_update: bool = False) -> Tenant:

@@ -47,6 +47,7 @@ async def create_client(session: AsyncSession, *, name: str, role: str, tenant_i
         name=name,
         role=role,
         secret_digest=sealing.digest(secret),
+        made_by=audit.actor.get().partition(" ")[0],
         created_at=clock.now(),
         revoked_at=None,
     )
@@ -67,6 +68,35 @@ async def revoke_client(session: AsyncSession, client_id: str, tenant_id: str | 
     client.revoked_at = client.revoked_at or clock.now()
     await audit.record(session, client.tenant_id or PLATFORM, "client.revoked", client_id)
     return client
+
+
+async def hold_maker(session: AsyncSession, client_id: str) -> None:
+    """Hold the client that is making another until the end of the transaction: whoever revokes it with all that it has
+    made waits, and finds the new one. Raises `Unauthenticated` where it was revoked meanwhile."""
+    query = select(Client.client_id).where(Client.client_id == client_id, Client.revoked_at.is_(None))
+    if (await session.execute(query.with_for_update(read=True))).first() is None:
+        raise Unauthenticated("The client was revoked; get another one.")
+
+
+async def live_clients_of(session: AsyncSession, maker_id: str) -> list[Client]:
+    """The clients that are not revoked and that a person made, or that those have made in turn; locked, oldest first.
+
+    Whoever made a client has seen its secret.
+    """
+    found: dict[str, Client] = {}
+    makers = [maker_id]
+    while makers:
+        query = (
+            select(Client)
+            .where(Client.made_by.in_(makers), Client.client_id.not_in(list(found)))
+            .order_by(Client.client_id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+        made = list((await session.execute(query)).scalars())
+        found |= {client.client_id: client for client in made}
+        makers = [client.client_id for client in made]
+    return sorted((each for each in found.values() if each.revoked_at is None), key=lambda each: each.client_id)
 
 
 async def authenticate(session: AsyncSession, authorization: str | None) -> Principal:

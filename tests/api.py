@@ -31,6 +31,10 @@ class Caller:
         headers = self.headers | ({"idempotency-key": key} if key else {})
         return await self.http.post(path, json={} if body is None else body, headers=headers)
 
+    async def put(self, path: str, body: Any) -> httpx.Response:
+        """PUT a JSON body."""
+        return await self.http.put(path, json=body, headers=self.headers)
+
     async def post_bytes(self, path: str, body: bytes, content_type: str) -> httpx.Response:
         """POST raw bytes."""
         return await self.http.post(path, content=body, headers=self.headers | {"content-type": content_type})

@@ -165,7 +165,7 @@ class World:
         domain = f"tenant-{number}.example.com"
         tenant = await self.operator.does("/v1/tenants", {"name": f"安心保险 {number}", "sip_domain": domain})
         tenant_id = str(tenant["tenant_id"])
-        lease = {"tenant_id": tenant_id, "title": "座席租赁合同", "preset": preset, "opens_on": opens}
+        lease = {"tenant_id": tenant_id, "title": "坐席租赁合同", "preset": preset, "opens_on": opens}
         if ends is not None:
             lease["ends_on"] = ends
         contract = await self.operator.does("/v1/contracts", lease | {"terms": terms or {}})

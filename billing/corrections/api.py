@@ -34,6 +34,7 @@ from infra.kit.http import DEFAULT_PAGE, After, Limit
 from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
 from infra.kit.problems import InvalidInput
+from switch import call_privacy
 from switch.models import CallRecord
 
 INVOICES, RE_RATINGS, WRITE_OFFS = ["Invoices"], ["Re-ratings"], ["Write-offs"]
@@ -135,7 +136,8 @@ async def list_re_rated_calls(
     limit: Limit = DEFAULT_PAGE,
     after: After = None,
 ) -> Page[ReRatedCallView]:
-    """The calls that a re-rating changes, each with its old and new price; calls that stay as they are have no row."""
+    """The calls that a re-rating changes, each with its old and new price; calls that stay as they are have no row. An
+    operator's person sees whole numbers while it visits the tenant."""
     re_rating = await re_ratings.find(session, re_rating_id, principal.tenant_id)
     keys: Keys = (ReRatedCall.month, ReRatedCall.leg_id)
     of_same_leg = and_(
@@ -149,7 +151,8 @@ async def list_re_rated_calls(
         .where(ReRatedCall.tenant_id == re_rating.tenant_id, ReRatedCall.re_rating_id == re_rating_id)
     )
     rows, following = await charge_reports.keyed_page(session, query, keys, limit=limit, after=after)
-    return Page(items=[re_rated_call_view(*row[len(keys) :]) for row in rows], next=following)
+    sight = await call_privacy.sight_of(session, principal)
+    return Page(items=[re_rated_call_view(*row[len(keys) :], sight=sight) for row in rows], next=following)
 
 
 @post(

@@ -9,6 +9,7 @@ from billing.ledger_models import WriteOff
 from billing.usage_schemas import month_text, rated_text
 from infra.kit import money
 from infra.kit.http import Body, View
+from switch.call_privacy import Sight
 
 
 class CreditedLine(Body):
@@ -70,7 +71,10 @@ class ReRatingView(View):
 
 
 class ReRatedCallView(View):
-    """A call that a re-rating changes: `changed`, `without_price` (it keeps `old_amount`) or `first_priced`."""
+    """A call that a re-rating changes: `changed`, `without_price` (it keeps `old_amount`) or `first_priced`.
+
+    Of `destination` an operator's person who is not on a visit to the tenant sees the last digits.
+    """
 
     leg_id: str
     month: str
@@ -142,14 +146,16 @@ def re_rating_view(row: ReRating) -> ReRatingView:
     )
 
 
-def re_rated_call_view(row: ReRatedCall, destination: str | None, answered_at: datetime | None) -> ReRatedCallView:
+def re_rated_call_view(
+    row: ReRatedCall, destination: str | None, answered_at: datetime | None, sight: Sight
+) -> ReRatedCallView:
     """A call of a re-rating as the API shows it; its leg's parts are null where the record is no longer kept."""
     old, new = row.old_amount, row.new_amount
     return ReRatedCallView(
         leg_id=row.leg_id,
         month=month_text(row.month),
         outcome=row.outcome,
-        destination=destination,
+        destination=sight.number(destination, row.tenant_id),
         answered_at=answered_at,
         old_amount=None if old is None else rated_text(old),
         new_amount=None if new is None else rated_text(new),

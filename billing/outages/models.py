@@ -140,3 +140,5 @@ class MaintenanceWindow(Base):
     """`announced`, `moved` (announced anew for another time), `cancelled` or `done`."""
     ended_at: Mapped[datetime | None]
     """When it really ended."""
+    overrun_noted_at: Mapped[datetime | None]
+    """When an alarm was last raised because nobody has closed it; only of a window without nodes."""

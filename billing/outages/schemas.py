@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from billing.outages import windows
 from billing.outages.arithmetic import FaultAccount, MonthAccount, SeatCredit
 from billing.outages.models import Fault, FaultEvidence, MaintenanceWindow
 from billing.outages.windows import CLUSTER
@@ -177,7 +178,11 @@ class WindowClosure(Body):
 
 
 class MaintenanceWindowView(View):
-    """A window; `state` is `announced`, `moved`, `cancelled` or `done`, `ended_at` when it was really over."""
+    """A window; `state` is `announced`, `moved`, `cancelled` or `done`, `ended_at` when it was really over.
+
+    `overruns_since`: its scheduled end, while it is past and nobody has said that the work is over. From then on it is
+    the operator's fault, which is recorded with its whole time when the window is closed.
+    """
 
     window_id: str
     cluster: str
@@ -188,6 +193,7 @@ class MaintenanceWindowView(View):
     nodes: list[str]
     state: str
     ended_at: datetime | None
+    overruns_since: datetime | None
 
 
 def _facts(fault: Fault) -> dict[str, object]:
@@ -256,4 +262,5 @@ def window_view(window: MaintenanceWindow) -> MaintenanceWindowView:
         nodes=list(window.nodes),
         state=window.state,
         ended_at=window.ended_at,
+        overruns_since=windows.overruns_since(window),
     )

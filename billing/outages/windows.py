@@ -69,6 +69,7 @@ async def announce(
         nodes=list(nodes),
         state="announced",
         ended_at=None,
+        overrun_noted_at=None,
     )
     await _written(session, window)
     facts = _times(span) | ({"nodes": list(nodes)} if nodes else {})
@@ -131,6 +132,11 @@ async def close(session: AsyncSession, *, window_id: str, ended_at: datetime) ->
     if overrun(Span(window.begins_at, window.ends_at), ended_at) is not None:
         await jobs.defer(session, RECORD_OVERRUN, lock=f"window:{window_id}", window_id=window_id)
     return window
+
+
+def overruns_since(window: MaintenanceWindow) -> datetime | None:
+    """The scheduled end of a window that has passed it and that nobody has closed; None for any other (rule 10)."""
+    return window.ends_at if window.state in PLANNED and window.ends_at <= clock.now() else None
 
 
 async def find(session: AsyncSession, window_id: str, *, for_update: bool = False) -> MaintenanceWindow:

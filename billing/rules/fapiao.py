@@ -26,7 +26,7 @@ OLD_CODE = re.compile(r"\d{10}(\d{2})?", re.ASCII)
 """An older one has a code of 10 or 12 digits and a number of 8."""
 
 _GOODS: tuple[tuple[frozenset[str], str, str], ...] = (
-    (frozenset({"rent", "return_credit", "fault_credit"}), "*经营租赁*席位租赁费", "Seat rental"),
+    (frozenset({"rent", "return_credit", "fault_credit"}), "*经营租赁*坐席租赁费", "Seat rental"),
     (frozenset({"calls"}), "*电信服务*通话费", "Telephone calls"),
     (frozenset({"data"}), "*电信服务*数据流量费", "Data traffic"),
     (frozenset({"recruitment"}), "*人力资源服务*招聘服务费", "Recruitment"),

@@ -30,7 +30,7 @@ MOST_ROUNDING = Fraction(1, 20)
 
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
            "November", "December")  # fmt: skip
-_ITEMS = {"seat": ("席位", "seat", "个"), "circuit": ("线路", "circuit", "条")}
+_ITEMS = {"seat": ("坐席", "seat", "个"), "circuit": ("线路", "circuit", "条")}
 _CHARGES = {
     "recruitment": ("招聘费", "recruitment"),
     "equipment": ("设备赔偿费", "equipment"),

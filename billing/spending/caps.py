@@ -132,15 +132,20 @@ async def of_today(session: AsyncSession, tenant_id: str) -> Spending:
     )
 
 
-async def consider(session: AsyncSession, tenant_id: str, running: Decimal) -> SpendState:
+async def consider(session: AsyncSession, tenant_id: str, running: Decimal, *, is_whole: bool = True) -> SpendState:
     """Compare a tenant's day with its cap and act: warn once, bar the calls out, or lift that again.
 
     `running`: what the calls that are running would cost if they ended now. Calls that run go on; new ones out are
-    refused from the commit on.
+    refused from the commit on. `is_whole`: whether every node that may hold calls was asked and answered; otherwise
+    the day has cost at least what it was seen to cost before, so that no silence lifts a bar, but a higher cap does.
     """
     cap = await hold(session, tenant_id)
     today = clock.today()
     charged = await charged_on(session, tenant_id, today)
+    if not is_whole and cap.seen_on == today and cap.seen_spent is not None:
+        running = max(running, cap.seen_spent - charged)
+    cap.seen_on, cap.seen_spent = today, charged + running
+    await session.flush()
     state = spend_state(cap.daily_cap, charged, running)
     if cap.daily_cap is not None:
         for kind in _KINDS.get(state, ()):

@@ -7,6 +7,7 @@ from billing.spending.caps import WATCH_SPENDING
 from infra.kit import clock, jobs, logs
 from infra.kit.database import Scope
 from infra.kit.problems import Unavailable
+from switch import nodes
 from switch.commands import NodeControl
 
 log = logs.get(__name__)
@@ -20,22 +21,26 @@ class SpendingNotWatched(Exception):
 async def watch_spending(runtime: jobs.Runtime, *, tenant_id: str | None = None) -> None:
     """Compare every capped tenant's day (or one's) with its cap; a transaction each.
 
-    A node that does not answer leaves its running calls out: what is charged counts all the same.
+    Every node is asked, also one that a tenant has moved away from: its calls run on there. What runs on a node that
+    does not answer is not known; until it is, no bar of today is taken back.
     """
     async with runtime.database.transaction(Scope.platform()) as session:
         tenant_ids = await caps.tenants_with_cap(session) if tenant_id is None else [tenant_id]
         if not tenant_ids:
             return
-        asked = await running.serving_nodes(session, tenant_ids)
+        asked = await nodes.live_nodes(session)
+        unheard = await nodes.unheard_nodes(session)
     live = await running.live_legs(NodeControl.of(runtime), asked, tenant_ids)
     if live.silent_nodes:
         log.warning("spending.node_silent", nodes=live.silent_nodes)
+    is_whole = not live.silent_nodes and not unheard
     failed: list[str] = []
     for each in tenant_ids:
         try:
             async with runtime.database.transaction(Scope.platform()) as session:
                 legs = live.legs_by_tenant.get(each, [])
-                await caps.consider(session, each, await running.estimate(session, each, legs, clock.today()))
+                ahead = await running.estimate(session, each, legs, clock.today())
+                await caps.consider(session, each, ahead, is_whole=is_whole)
         except Unavailable:
             raise
         except Exception:  # the other tenants are not to wait for this one

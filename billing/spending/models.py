@@ -20,6 +20,10 @@ class SpendCap(Base):
     daily_cap: Mapped[Decimal | None]
     """CNY; None: no cap."""
     changed_at: Mapped[datetime]
+    seen_on: Mapped[date | None]
+    """The local day that was looked at last."""
+    seen_spent: Mapped[Decimal | None] = mapped_column(Numeric(16, 4))
+    """What that day's calls were seen to cost, with those that ran; while a node is silent the most of it (CNY)."""
 
 
 class SpendAlert(Base):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -12,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from billing import rate_decks, usage
 from billing.usage import Leg
 from infra.kit import clock
-from switch import nodes, placements
 from switch.commands import CommandFailed, LiveLeg, NodeControl
 from switch.documents.sofia import EXTERNAL_PROFILE
 from switch.models import Node
@@ -21,6 +21,7 @@ CARRIER_LEG = f"sofia/{EXTERNAL_PROFILE}/"
 """How the channels towards carriers are named."""
 
 ACTIVE = "ACTIVE"
+ASKED_AT_ONCE = 16
 TEN_THOUSANDTHS = Decimal("0.0001")
 
 
@@ -32,29 +33,27 @@ class LiveCosts:
     silent_nodes: tuple[str, ...]
 
 
-async def serving_nodes(session: AsyncSession, tenant_ids: Iterable[str]) -> list[Node]:
-    """The nodes that serve these tenants now and can be asked."""
-    found = [await placements.find(session, tenant_id) for tenant_id in tenant_ids]
-    serving = {placement.serving_node for placement in found if placement is not None}
-    return [node for node in await nodes.live_nodes(session) if node.name in serving]
-
-
 async def live_legs(control: NodeControl, asked: Iterable[Node], tenant_ids: Iterable[str]) -> LiveCosts:
     """The carriers' legs of these tenants that are being spoken on now; each node is asked once."""
     wanted = set(tenant_ids)
     found: dict[str, list[LiveLeg]] = {}
     silent: list[str] = []
-    for node in asked:
+    at_once = asyncio.Semaphore(ASKED_AT_ONCE)
+
+    async def ask(node: Node) -> None:
         try:
-            legs = await control.live_calls(node)
+            async with at_once:
+                legs = await control.live_calls(node)
         except CommandFailed:
             silent.append(node.name)
-            continue
+            return
         for leg in legs:
             is_ours = leg.direction == "outbound" and leg.name.startswith(CARRIER_LEG) and leg.callstate == ACTIVE
             if is_ours and leg.context in wanted:
                 found.setdefault(leg.context, []).append(leg)
-    return LiveCosts(found, tuple(silent))
+
+    await asyncio.gather(*(ask(node) for node in asked))
+    return LiveCosts(found, tuple(sorted(silent)))
 
 
 async def estimate(session: AsyncSession, tenant_id: str, live: Iterable[LiveLeg], day: date) -> Decimal:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from infra.app import node_arguments
 from infra.kit.embedded_postgres import EmbeddedPostgresError
 from infra.kit.problems import Refusal
 from infra.kit.settings import SettingRefused
@@ -121,6 +122,7 @@ def node_config(arguments: argparse.Namespace) -> int:
             sip_tls=commands_switch.sip_tls_of(
                 arguments.sip_tls_port, arguments.sip_tls_certificate, arguments.sip_tls_key
             ),
+            limits=node_arguments.limits_of(arguments),
         )
     )
     say(f"{len(files)} files in {arguments.out}. Start it with: freeswitch -nonat -conf {arguments.out.absolute()}")
@@ -180,6 +182,8 @@ def cdr_import(arguments: argparse.Namespace) -> int:
 
     done = asyncio.run(commands_switch.cdr_import(open_installation(), arguments.directory))
     say(f"{done.stored} stored, {done.known} known already, {done.set_aside} set aside.")
+    if done.stray:
+        say(f"{done.stray} refused calls of nobody's, only counted (GET /v1/stray-calls).")
     if done.unfinished or done.too_large:
         say(f"{done.unfinished} files still being written, {done.too_large} too large (renamed).")
     return 0
@@ -355,18 +359,7 @@ def build_parser() -> argparse.ArgumentParser:
     creating.add_argument("--tenant", default=None, help="tenant id, for the tenant roles")
     _add_invitation_arguments(add("person-invite", person_invite))
     add("switchd", switchd)
-    configuring = add("node-config", node_config)
-    configuring.add_argument("name", metavar="NAME")
-    configuring.add_argument("--out", type=Path, required=True, metavar="DIR")
-    configuring.add_argument("--spool", type=Path, default=None, help="where undelivered call records wait")
-    configuring.add_argument(
-        "--control-network", action="append", default=[], metavar="CIDR", help="who else may command the node"
-    )
-    configuring.add_argument("--api-url", default=None, metavar="URL", help="where the node reaches the API")
-    configuring.add_argument("--ca-file", type=Path, default=None, help="on the node: who vouches for an https API")
-    configuring.add_argument("--sip-tls-port", type=_port, default=None, metavar="PORT", help="phones over TLS too")
-    configuring.add_argument("--sip-tls-certificate", type=Path, default=None, help="chain, PEM; default: self-made")
-    configuring.add_argument("--sip-tls-key", type=Path, default=None, help="its key, PEM; default: in the same file")
+    node_arguments.add_to(add("node-config", node_config), port=_port)
     examining = add("node", node_doctor).add_subparsers(dest="node_command", required=True, metavar="COMMAND")
     examining.add_parser("doctor", help="examine a node; exit code 1: errors").add_argument("name", metavar="NAME")
     _add_edge_commands(add)

@@ -16,7 +16,7 @@ from switch import gateways, node_certificates, nodes, record_import, record_shi
 from switch.doctor.examine import Health, health_of, subject_of
 from switch.node_certificates import CertificateRefused, SipTls
 from switch.node_configuration import DirectoryRefused, write_node_configuration
-from switch.nodes import NodeDetails
+from switch.nodes import NodeDetails, NodeLimits
 from switch.record_import import Imported
 from switch.record_shipping import Shipped
 from switch.supervisor import Switchd
@@ -45,13 +45,15 @@ async def node_config(
     api_url: str | None = None,
     ca_file: Path | None = None,
     sip_tls: SipTls | None = None,
+    limits: NodeLimits | None = None,
 ) -> tuple[Path, ...]:
     """Write the complete configuration directory of a node and return its files.
 
     `spool_directory` (absolute, on the node) is where call records wait that could not be delivered; by default
     `spool/` in the directory. `control_networks` (CIDR) may command the node besides its own machine: where switchd
     and the workers run. `api_url`: where the node reaches the API, by default SEATLINE_PUBLIC_URL; `ca_file` (absolute,
-    on the node) vouches for its certificate. `sip_tls`: phones may register over TLS.
+    on the node) vouches for its certificate. `sip_tls`: phones may register over TLS. `limits`: what is kept of the
+    node from now on, for this and every later run.
     Raises `InvalidInput` and `NodeUnknown` with one clear line.
     """
     target = Path.cwd() / directory
@@ -59,6 +61,8 @@ async def node_config(
     try:
         async with database.transaction(Scope.platform()) as session:
             node = await nodes.get_by_name(session, name)
+            if limits is not None:
+                await nodes.set_limits(session, node, limits)
             node.sip_tls_port = sip_tls.port if sip_tls else None  # what phones are told from now on
             settings = nodes.configuration(
                 node,

@@ -40,6 +40,7 @@ import switch.media_api
 import switch.number_pool.api
 import switch.policy_api
 import switch.quality_api
+import switch.refused_sign_ins.api
 import tenancy.api
 import tenancy.oidc.api
 import tenancy.papers.api
@@ -67,6 +68,7 @@ ROUTES = [
     *switch.leaving.ROUTES,
     *switch.doctor.api.ROUTES,
     *switch.live.api.ROUTES,
+    *switch.refused_sign_ins.api.ROUTES,
     *switch.media_api.ROUTES,
     *switch.policy_api.ROUTES,
     *billing.agreements.api.ROUTES,

@@ -29,12 +29,14 @@ import provisioning.models
 import provisioning.outages.models
 import provisioning.tunnels.models
 import switch.completeness.models
+import switch.doctor.models
 import switch.draining.models
 import switch.edge.models
 import switch.ended_calls.models
 import switch.live.models
 import switch.models
 import switch.number_pool.models
+import switch.refused_sign_ins.models
 import tenancy.models
 import tenancy.oidc.models
 import tenancy.papers.models
@@ -58,6 +60,8 @@ MODEL_MODULES = (
     switch.edge.models,
     switch.live.models,
     switch.completeness.models,
+    switch.doctor.models,
+    switch.refused_sign_ins.models,
     billing.ledger_models,
     billing.models,
     billing.cards.models,

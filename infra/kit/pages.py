@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -52,13 +52,15 @@ def check_limit(limit: int) -> int:
     return limit
 
 
-def _value(key: InstrumentedAttribute[Any], text: str) -> str | int | date:
+def _value(key: InstrumentedAttribute[Any], text: str) -> str | int | date | datetime:
     """A sort value of a cursor as its column has it."""
     try:
         if key.type.python_type is int:
             return int(text)
+        if key.type.python_type is datetime:
+            return datetime.fromisoformat(text).astimezone(UTC)
         return date.fromisoformat(text) if key.type.python_type is date else text
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidInput(NOT_OURS, field="after") from None
 
 
@@ -72,8 +74,8 @@ async def fetch_page(
 ) -> tuple[list[Any], str | None]:
     """Rows of a query in falling order of `keys`, and the next cursor.
 
-    The keys are columns of text, whole numbers or days that together are unique, attributes of the selected entity.
-    Raises `InvalidInput` for the limit, and for a cursor that is not of these columns.
+    The keys are columns of text, whole numbers, days or moments that together are unique, attributes of the selected
+    entity. Raises `InvalidInput` for the limit, and for a cursor that is not of these columns.
     """
     check_limit(limit)
     if after is not None:

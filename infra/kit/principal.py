@@ -56,6 +56,16 @@ class Principal:
         """Whose rows this caller may see."""
         return Scope(self.tenant_id)
 
+    @property
+    def is_of_the_platform(self) -> bool:
+        """Whether this is the operator or finance, also while an operator is on a visit to a tenant."""
+        return self.tenant_id is None or self.visit_id is not None
+
+    @property
+    def is_unvisiting_person(self) -> bool:
+        """Whether this is a person of the platform who is on no visit, and so sees nothing that is a tenant's own."""
+        return self.tenant_id is None and self.session_id is not None
+
     def tenant_for(self, tenant_id: str | None) -> str:
         """The tenant a write is for: the caller's own, or the one an operator names."""
         if self.tenant_id is None:

@@ -19,6 +19,7 @@ from infra.kit.mail_address import is_address
 
 Environment = Literal["development", "production"]
 MonthlyRelease = Literal["finance", "automatic"]
+Departures = Literal["by_hand", "automatic"]
 
 
 DEFAULT_NUMBER_QUARANTINE_DAYS = 90
@@ -109,6 +110,9 @@ class Settings:
     """After the end of a tenant's last contract: so long its data is kept at least (C26)."""
     departure_notice_days: int = DEFAULT_DEPARTURE_NOTICE_DAYS
     """From the announcement of an erasure to its first day at least."""
+    departures: Departures = "by_hand"
+    """Whether people announce the end of a tenant whose lease is over and settled, and are reminded by mail to
+    `finance_mail`, or it announces itself (C26)."""
     monthly_release: MonthlyRelease = "automatic"
     """Whether finance releases each month's invoices (rule 3) or the 1st does."""
 
@@ -205,6 +209,13 @@ def _address(environ: Mapping[str, str], name: str) -> str | None:
     if text and not is_address(text):
         raise SettingRefused(f"{name}: {text!r} is not a mail address such as billing@example.com.")
     return text or None
+
+
+def _departures(environ: Mapping[str, str]) -> Departures:
+    text = environ.get("SEATLINE_DEPARTURES") or "by_hand"
+    if text not in ("by_hand", "automatic"):
+        raise SettingRefused(f"SEATLINE_DEPARTURES: {text!r} is neither by_hand nor automatic.")
+    return text
 
 
 def _monthly_release(environ: Mapping[str, str], environment: Environment) -> MonthlyRelease:
@@ -316,6 +327,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         ),
         mail_server=_mail_server(environ),
         finance_mail=_address(environ, "SEATLINE_FINANCE_MAIL"),
+        departures=_departures(environ),
         monthly_release=_monthly_release(environ, environment),
         **_object_storage(environ, environment),
         trusted_proxies=_count(environ, "SEATLINE_TRUSTED_PROXIES", 0, low=0, high=5),

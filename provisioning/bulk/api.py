@@ -19,6 +19,7 @@ from infra.kit.principal import Principal
 from infra.kit.problems import Forbidden
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
+from provisioning.api import waived_by
 from provisioning.bulk import applying, reading, writing
 from provisioning.bulk.errors import SeatTableOfTheWrongKind, SeatTableRefused
 from provisioning.bulk.schemas import SeatTableReport, SeatTableUpload, refused_lines, report_view
@@ -28,7 +29,7 @@ from provisioning.models import Seat
 
 TAGS = ["Seats"]
 KINDS: dict[str, FileKind] = {CSV_MEDIA_TYPE: "csv", XLSX_MEDIA_TYPE: "xlsx"}
-ORDERING = ("add", "return")
+ORDERING = ("add", "return", "cancel")
 ORDER_PERMISSION = "seat_orders:write"
 NOT_STORED = [ResponseHeader(name="cache-control", value="no-store")]
 
@@ -77,12 +78,15 @@ async def apply_seat_table(
     language: FromQuery[Language] = "zh",
     valid_hours: FromQuery[int] = making.HOURS_USUALLY,
     mail: FromQuery[bool] = False,
+    waive_notice: FromQuery[bool] = False,
 ) -> SeatTableReport:
     """Add, return, name, group, move, suspend, resume and reissue seats by a table: the body, `text/csv` (UTF-8 or
     GBK) or XLSX. As long as `dry_run` is not `false` it only tells what every line would do and cost. Then it is
     carried out whole, or, where a line is refused, not at all. New credentials come as links to hand-outs, which `mail`
-    sends to those people on the seats who have an address as well."""
+    sends to those people on the seats who have an address as well. `cancel` takes back an unpaid order by all of its
+    seats; with `waive_notice` the operator lets the table's orders stand without notice."""
     owner = principal.tenant_for(tenant_id)
+    waiver = waived_by(principal, waive=waive_notice)
     making.check_hours(valid_hours)
     kind = KINDS.get(request.content_type[0])
     if kind is None:
@@ -90,18 +94,21 @@ async def apply_seat_table(
     lines = await asyncio.to_thread(reading.read_table, await request.body(), kind)
     may_order = ORDER_PERMISSION in principal.permissions
     if not may_order and any(getattr(line, "action", None) in ORDERING for line in lines):
-        raise Forbidden("This role may not order or return seats.", field="action", permission=ORDER_PERMISSION)
+        raise Forbidden(
+            "This role may not order or return seats, or cancel that.", field="action", permission=ORDER_PERMISSION
+        )
     # Orders need it, see `provisioning.api`; the caller's right to this tenant has been checked above.
     await enter_scope(session, Scope.platform())
     if dry_run:
-        return report_view(await applying.dry_run(session, tenant_id=owner, lines=lines), is_dry_run=True)
+        report = await applying.dry_run(session, tenant_id=owner, lines=lines, notice_waived_by=waiver)
+        return report_view(report, is_dry_run=True)
     wish = Wish(
         language=language,
         valid_hours=valid_hours,
         public_url=settings.public_url,
         mail_seal=seal if mail else None,
     )
-    report = await applying.carry_out(session, tenant_id=owner, lines=lines, hand_outs=wish)
+    report = await applying.carry_out(session, tenant_id=owner, lines=lines, hand_outs=wish, notice_waived_by=waiver)
     if report.refused:
         raise SeatTableRefused(
             f"{len(report.refused)} of {len(report.outcomes)} lines are refused, so nothing was changed.",

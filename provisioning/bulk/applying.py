@@ -18,7 +18,8 @@ from billing.models import Contract
 from billing.rules.book import Item
 from infra.kit import audit, reasons
 from infra.kit.problems import Refusal
-from provisioning import orders, price_preview, seat_people, seat_suspension, seats
+from provisioning import orders, price_preview, seat_names, seat_people, seat_suspension, seats
+from provisioning.bulk import cancelling
 from provisioning.bulk.reading import Unread
 from provisioning.errors import SeatUnknown
 from provisioning.handout import making
@@ -73,30 +74,42 @@ class Report:
         return [outcome for outcome in self.outcomes if outcome.state == "refused"]
 
 
-async def dry_run(session: AsyncSession, *, tenant_id: str, lines: Sequence[SeatLine | Unread]) -> Report:
+async def dry_run(
+    session: AsyncSession, *, tenant_id: str, lines: Sequence[SeatLine | Unread], notice_waived_by: str | None = None
+) -> Report:
     """What `carry_out` would do; nothing is written. Runs under the platform's role."""
     savepoint = await session.begin_nested()
     try:
-        return await carry_out(session, tenant_id=tenant_id, lines=lines, hand_outs=None)
+        return await carry_out(
+            session, tenant_id=tenant_id, lines=lines, hand_outs=None, notice_waived_by=notice_waived_by
+        )
     finally:
         await savepoint.rollback()
 
 
 async def carry_out(
-    session: AsyncSession, *, tenant_id: str, lines: Sequence[SeatLine | Unread], hand_outs: Wish | None
+    session: AsyncSession,
+    *,
+    tenant_id: str,
+    lines: Sequence[SeatLine | Unread],
+    hand_outs: Wish | None,
+    notice_waived_by: str | None = None,
 ) -> Report:
     """Do what a table says for a tenant's seats; the caller rolls everything back when a line is refused.
 
     Runs under the platform's role, because it may place orders. New credentials are made only with `hand_outs`, and
-    told nowhere but behind the links. Locks the tenant first. Raises `TenantNotFound`.
+    told nowhere but behind the links. `notice_waived_by` is who of the operator lets its orders stand without notice.
+    Locks the tenant first. Raises `TenantNotFound`.
     """
     await tenants.get(session, tenant_id, for_update=True)
-    work = _Work(session, tenant_id, lines)
+    work = _Work(session, tenant_id, lines, notice_waived_by)
     await work.find_seats()
     await work.check_names()
-    await work.write_texts()
+    async with seat_names.kept_apart(session):
+        await work.write_texts()
     work.limit_credentials()
     await work.suspend_and_resume()
+    await work.cancel()
     placed = [*await work.place("return"), *await work.place("add")]
     if hand_outs is not None and not work.report(placed).refused:
         await work.hand_out(hand_outs)
@@ -106,8 +119,11 @@ async def carry_out(
 class _Work:
     """The lines of one table with their seats, step by step; a line that is refused takes no further step."""
 
-    def __init__(self, session: AsyncSession, tenant_id: str, lines: Sequence[SeatLine | Unread]) -> None:
+    def __init__(
+        self, session: AsyncSession, tenant_id: str, lines: Sequence[SeatLine | Unread], notice_waived_by: str | None
+    ) -> None:
         self._session = session
+        self._notice_waived_by = notice_waived_by
         self._tenant_id = tenant_id
         self._lines = [line for line in lines if isinstance(line, SeatLine)]
         self._outcomes = {line.line: Outcome(line=line.line) for line in lines}
@@ -189,6 +205,8 @@ class _Work:
 
     async def write_texts(self) -> None:
         """Names, groups and people of the seats that are there; those of new ones are looked at."""
+        renamed = [self._seats[line.line] for line in self._going_on() if self._renames(line)]
+        await seat_names.take_away(self._session, renamed)
         for line in self._going_on():
             try:
                 if line.action == "add":
@@ -197,6 +215,10 @@ class _Work:
                     await self._write(line, self._seats[line.line], self._outcomes[line.line])
             except Refusal as refusal:
                 self._outcomes[line.line].refuse(refusal)
+
+    def _renames(self, line: SeatLine) -> bool:
+        seat = self._seats.get(line.line)
+        return seat is not None and "name" in line.texts and seat.name is not None and line.texts["name"] != seat.name
 
     async def _write(self, line: SeatLine, seat: Seat, outcome: Outcome) -> None:
         before = {column: getattr(seat, column if column != "group" else "group_name") for column in line.texts}
@@ -249,6 +271,12 @@ class _Work:
         )
         await seat_suspension.resume(self._session, resumed)
 
+    async def cancel(self) -> None:
+        """The orders whose seats the lines name, before others take their room."""
+        named = [(line, self._seats[line.line]) for line in self._going_on("cancel")]
+        for lines, refusal in await cancelling.cancel_orders(self._session, self._tenant_id, named):
+            self._refuse(lines, refusal)
+
     async def place(self, action: Literal["add", "return"]) -> list[PricePreview]:
         """The orders of the lines: one for each contract and day. Each in a savepoint of its own, so that one that is
         refused does not hide what the others would be."""
@@ -271,7 +299,11 @@ class _Work:
                 self._refuse(lines, LineRefused(detail, field="effective_on"))
                 continue
             request = OrderRequest(
-                contract_id=contract_id, kind=action, item=cast("Item", item), effective_on=effective_on
+                contract_id=contract_id,
+                kind=action,
+                item=cast("Item", item),
+                effective_on=effective_on,
+                notice_waived_by=self._notice_waived_by,
             )
             try:
                 async with self._session.begin_nested():
@@ -288,7 +320,8 @@ class _Work:
             request = replace(request, seat_ids=[self._seats[line.line].seat_id for line in lines])
         order = await orders.place_order(self._session, tenant_id=self._tenant_id, request=request)
         if request.kind == "add":
-            await self._name_new(order.seat_ids, lines)
+            async with seat_names.kept_apart(self._session):
+                await self._name_new(order.seat_ids, lines)
         return await price_preview.describe(self._session, order, unpaid_before=before)
 
     async def _name_new(self, seat_ids: Sequence[str], lines: Sequence[SeatLine]) -> None:

@@ -68,6 +68,7 @@ BY_TABLE: Mapping[str, Treatment] = {
     "new_call": _erase(exported=False),
     "live_leg": _erase(exported=False),
     "live_registration": _erase(exported=False),
+    "refused_sign_in": _erase(),
     "sip_account": _erase(hidden="a1_hash"),
     "placement": _erase(),
     "phone_number": _erase(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import date
 
 from sqlalchemy import select
@@ -10,8 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit import audit, clock, reasons
 from infra.kit.ids import new_id
 from infra.kit.settings import Settings
-from provisioning.departure import mails, readiness
-from provisioning.departure.errors import DepartureNotFound, DepartureNotOpen, DepartureRefused, ErasureDayRefused
+from provisioning.departure import exports, mails, readiness
+from provisioning.departure.errors import (
+    DepartureNotFound,
+    DepartureNotOpen,
+    DepartureRefused,
+    ErasureDayRefused,
+    ExportUnderWay,
+)
 from provisioning.departure.models import Departure
 from provisioning.rules import departure as rules
 from tenancy import tenants
@@ -24,8 +31,9 @@ async def announce(
 ) -> Departure:
     """Announce the end of a tenant: from `erase_on` (None: the earliest day) on its personal data is erased.
 
-    Raises `DepartureRefused` with what is in the way (contracts, seats, money), or when one is announced already, and
-    `ErasureDayRefused` for a day that is too near or too far.
+    An export is made with it, for the tenant to take along. Raises `DepartureRefused` with what is in the way
+    (contracts, seats, money), or when one is announced already, and `ErasureDayRefused` for a day that is too near or
+    too far.
     """
     reason = reasons.given(reason)
     await tenants.get(session, tenant_id, for_update=True)
@@ -55,6 +63,8 @@ async def announce(
     facts = {"erase_on": departure.erase_on.isoformat(), "reason": reason}
     await audit.record(session, tenant_id, "departure.announced", departure.departure_id, **facts)
     await mails.post(session, departure, mails.ANNOUNCED)
+    with contextlib.suppress(ExportUnderWay):  # then the tenant has one already
+        await exports.request(session, tenant_id)
     return departure
 
 

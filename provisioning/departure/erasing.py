@@ -1,17 +1,17 @@
 """Carries out an erasure: piece by piece, each piece counted in its own transaction, so that it can break off anywhere.
 
 The rows go under a role that reaches this one tenant and nothing else (infra/kit/row_security.py). When the last piece
-is done the counts become an audit entry: the proof. A job that runs again goes on where the former one ended.
+is done the counts become an audit entry: the proof. A job that runs again goes on where the former one ended. An hour
+later everything is gone through once more, for what was being written while the erasure passed by.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Executable, Table, delete, exists, func, literal, or_, select, text, true, tuple_, update
+from sqlalchemy import Executable, Table, delete, exists, false, func, literal, or_, select, text, true, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -23,17 +23,21 @@ from provisioning.departure import departures, readiness
 from provisioning.departure.data_map import BY_TABLE, COLLECTIONS, FACTS_OF_MONEY, TRAIL_OF_MONEY
 from provisioning.departure.errors import DepartureRefused
 from provisioning.departure.models import Departure
-from switch import phone_numbers
+from switch import cdr, phone_numbers
 from switch.completeness.models import SeenLeg
 from switch.models import SetAsideRecord
 from switch.number_pool.models import PooledNumber
 from tenancy import tenants
-from tenancy.models import AccessToken, Client, SipDomain
+from tenancy.models import AccessToken, Client, SipDomain, Tenant
 from tenancy.people import resets
 from tenancy.people.models import Person
 
 log = logs.get(__name__)
 CHUNK_ROWS = 5_000
+SWEEP = "provisioning.erase_late_arrivals"
+SWEEP_AFTER_SECONDS = 3_600
+"""Longer than anything that writes for a tenant may take; from the beginning of the erasure on nobody begins to."""
+
 _WITHOUT_ADDRESS = text(
     "UPDATE procrastinate_jobs SET args = jsonb_set(args, '{address}', '\"\"') "
     "WHERE task_name = :task AND args ->> 'company' = :company AND args ->> 'address' <> '' RETURNING 1"
@@ -50,19 +54,42 @@ async def carry_out(runtime: jobs.Runtime, departure_id: str) -> bool:
         tenant_id = await _begin(session, departure_id)
     if tenant_id is None:
         return False
-    await _erase_elsewhere(runtime, departure_id, tenant_id)
-    for name in BY_TABLE:
-        for step in _steps_of(name):
-            await _carry_out(runtime, departure_id, tenant_id, step)
-    await _erase_objects(runtime, departure_id, tenant_id)
+    await _erase_everything(runtime, departure_id, tenant_id)
     async with runtime.database.transaction(Scope.platform()) as session:
         departure = await departures.find(session, departure_id, tenant_id, for_update=True)
         if departure.state == "erasing":
             departure.state, departure.erased_at = "erased", clock.now()
             proof = {"rows": departure.counts, "erase_on": departure.erase_on.isoformat()}
             await audit.record(session, tenant_id, "departure.erased", departure_id, **proof)
+            lock = f"departure:{departure_id}"
+            await jobs.defer(session, SWEEP, lock=lock, after_seconds=SWEEP_AFTER_SECONDS, departure_id=departure_id)
             log.info("departure.erased", tenant_id=tenant_id, departure_id=departure_id)
     return True
+
+
+async def sweep(runtime: jobs.Runtime, departure_id: str) -> None:
+    """Erase what came in while the erasure went by, as from a transaction that had begun before it; what is found goes
+    into the proof. May be begun any number of times. Raises as `carry_out`."""
+    async with runtime.database.transaction(Scope.platform()) as session:
+        departure = await departures.find(session, departure_id, None)
+        tenant_id, before = departure.tenant_id, departure.counts
+        if departure.state != "erased":
+            return
+    await _erase_everything(runtime, departure_id, tenant_id)
+    async with runtime.database.transaction(Scope.platform()) as session:
+        departure = await departures.find(session, departure_id, tenant_id, for_update=True)
+        late = {name: rows - before.get(name, 0) for name, rows in departure.counts.items() if rows != before.get(name)}
+        if late:
+            await audit.record(session, tenant_id, "departure.swept", departure_id, rows=late)
+            log.info("departure.swept", tenant_id=tenant_id, departure_id=departure_id)
+
+
+async def _erase_everything(runtime: jobs.Runtime, departure_id: str, tenant_id: str) -> None:
+    await _erase_elsewhere(runtime, departure_id, tenant_id)
+    for name in BY_TABLE:
+        for step in _steps_of(name):
+            await _carry_out(runtime, departure_id, tenant_id, step)
+    await _erase_objects(runtime, departure_id, tenant_id)
 
 
 async def _begin(session: AsyncSession, departure_id: str) -> str | None:
@@ -166,10 +193,10 @@ async def _erase_elsewhere(runtime: jobs.Runtime, departure_id: str, tenant_id: 
         clients = select(Client.client_id).where(Client.tenant_id == tenant_id)
         callers = clients.union_all(select(Person.person_id).where(Person.tenant_id == tenant_id))
         body = func.encode(SetAsideRecord.body, "escape")
-        # Only as long as it is its own: it is given up below, and a job that goes on later may find it another's.
-        domain = await session.scalar(select(SipDomain.domain).where(SipDomain.tenant_id == tenant_id).limit(1))
-        whole = [f"(^|[^a-z0-9.-]){re.escape(each)}([^a-z0-9.-]|$)" for each in (tenant_id, domain) if each is not None]
-        names_it = or_(*(body.op("~")(pattern) for pattern in whole))
+        # It is given up below, and when a job goes on later it may be another's already.
+        of_another = exists().where(SipDomain.domain == Tenant.sip_domain, SipDomain.tenant_id != tenant_id)
+        domain = await session.scalar(select(Tenant.sip_domain).where(Tenant.tenant_id == tenant_id, ~of_another))
+        names_it = or_(*(body.op("~")(cdr.naming(each)) for each in (tenant_id, domain) if each is not None), false())
         for name, statement in (
             (
                 "pooled_number",
@@ -177,7 +204,10 @@ async def _erase_elsewhere(runtime: jobs.Runtime, departure_id: str, tenant_id: 
             ),
             ("access_token", delete(AccessToken).where(AccessToken.client_id.in_(clients))),
             ("idempotency_record", delete(IdempotencyRecord).where(IdempotencyRecord.client_id.in_(callers))),
-            ("set_aside_record", delete(SetAsideRecord).where(names_it)),
+            (
+                "set_aside_record",
+                update(SetAsideRecord).where(names_it).values(cdr.emptied(SetAsideRecord.resolved_at)),
+            ),
             (
                 "seen_leg",
                 update(SeenLeg)

@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import clock, jobs, logs
 from infra.kit.database import Scope
-from provisioning.departure import erasing, exports, mails
+from provisioning.departure import erasing, exports, mails, waiting
 from provisioning.departure.models import Departure, TenantExport
 
 log = logs.get(__name__)
-MAILS = (mails.ANNOUNCED, mails.CANCELLED)
+MAILS = (mails.ANNOUNCED, mails.CANCELLED, mails.OPERATOR_WAITS)
 """Named here so that every worker can write them."""
 ERASE_TENANT = "provisioning.erase_tenant"
 LEFT_BEHIND = timedelta(hours=6)
@@ -31,9 +31,16 @@ async def erase_tenant(runtime: jobs.Runtime, *, departure_id: str) -> None:
     await erasing.carry_out(runtime, departure_id)
 
 
+@jobs.task(erasing.SWEEP)
+async def erase_late_arrivals(runtime: jobs.Runtime, *, departure_id: str) -> None:
+    """Erase what was being written while the erasure passed by."""
+    await erasing.sweep(runtime, departure_id)
+
+
 @jobs.task("provisioning.tend_departures")
 async def tend_departures(runtime: jobs.Runtime) -> None:
-    """Start the erasures whose day has come, one job each; make exports that were left behind; remove old ones."""
+    """Start the erasures whose day has come, one job each; make exports that were left behind; remove old ones; see to
+    tenants whose end nobody has announced."""
     async with runtime.database.transaction(Scope.platform()) as session:
         query = select(Departure.departure_id).where(
             Departure.state.in_(("announced", "erasing")), Departure.erase_on <= clock.today()
@@ -44,6 +51,7 @@ async def tend_departures(runtime: jobs.Runtime) -> None:
     removed = await exports.expire(runtime, clock.now())
     if removed:
         log.info("exports.expired", count=removed)
+    await waiting.tend(runtime)
 
 
 async def _begin_again(session: AsyncSession) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing.reminders import contacts
 from billing.reminders.topics import DEFAULT_LANGUAGE
+from infra.kit import clock
 from infra.kit.outbox import posting
 from infra.kit.outbox.kinds import Desk, Draft, kind
 from infra.kit.outbox.words import compose, day_text
+from provisioning.departure import readiness
 from provisioning.departure.models import Departure
+from provisioning.rules import departure as rules
 from tenancy import tenants
 
 ANNOUNCED = "departure_announced"
 CANCELLED = "departure_cancelled"
+OPERATOR_WAITS = "operator_departure_waits"
 TOPIC = "contracts"
 
 
@@ -50,6 +55,34 @@ async def departure_announced(desk: Desk) -> Draft | None:
 async def departure_cancelled(desk: Desk) -> Draft | None:
     """Tell that nothing is erased."""
     return await _draft(desk, CANCELLED, state="cancelled", alarming=False)
+
+
+@kind(OPERATOR_WAITS)
+async def operator_departure_waits(desk: Desk) -> Draft | None:
+    """Tell the operator that a tenant's end waits for its announcement; pointless once it is announced, or not settled
+    any more."""
+    known = select(Departure).where(Departure.tenant_id == desk.mail.tenant_id, Departure.state != "cancelled")
+    account = await readiness.account_of(desk.session, desk.mail.tenant_id)
+    if (await desk.session.execute(known)).first() is not None or account.last_end is None or rules.obstacles(account):
+        return None
+    tenant = await tenants.get(desk.session, desk.mail.tenant_id)
+    language, settings = desk.mail.language, desk.settings
+    values = {
+        "tenant_name": tenant.name,
+        "tenant_id": tenant.tenant_id,
+        "last_end": day_text(account.last_end, language),
+        "earliest": day_text(
+            rules.earliest_day(
+                account.last_end,
+                clock.today(),
+                retention_days=settings.retention_days,
+                notice_days=settings.departure_notice_days,
+            ),
+            language,
+        ),
+    }
+    words = compose(OPERATOR_WAITS, language, values, settings.operator, alarming=False)
+    return Draft(words, settings.operator.name)
 
 
 async def _draft(desk: Desk, template: str, *, state: str, alarming: bool) -> Draft | None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import journal, ledger
+from billing import equipment, journal, ledger
 from billing.models import Contract, UnratedCall
 from billing.outages.models import Fault
 from infra.kit import money
@@ -39,6 +39,7 @@ async def account_of(session: AsyncSession, tenant_id: str) -> Account:
         held_seats=(await session.execute(seats)).scalar_one(),
         unrated_calls=(await session.execute(new)).scalar_one() + (await session.execute(unrated)).scalar_one(),
         undecided_faults=(await session.execute(faults)).scalar_one(),
+        equipment_out=await equipment.labels_out(session, tenant_id),
         owed=balance.owed,
         credit=balance.credit,
         deposit=deposit,

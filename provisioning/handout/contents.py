@@ -13,11 +13,16 @@ from xml.etree import ElementTree
 import msgspec
 
 from infra.kit.languages import Language
+from provisioning.rules.tunnel_documents import OWN_KEY_LINE
+from switch.admission import Encryption
 from switch.sip.uri import format_host
 
 LINPHONE_NAMESPACE = "http://www.linphone.org/xsds/lpconfig.xsd"
 YEALINK_TRANSPORTS: Mapping[str, int] = {"udp": 0, "tcp": 1, "tls": 2}
 YEALINK_LANGUAGES: Mapping[Language, str] = {"zh": "Chinese_S", "en": "English"}
+YEALINK_ENCRYPTION: Mapping[Encryption, int] = {Encryption.OFFERED: 1, Encryption.DEMANDED: 2}
+"""Its words for SRTP: optional, compulsory; while the tenant asks for nothing the phone keeps its own."""
+
 YEALINK_PROXIES = 2
 """How many outbound proxies one of its accounts takes."""
 
@@ -48,6 +53,12 @@ class HandOutContent(msgspec.Struct, kw_only=True, frozen=True):
     softphone_url: str
     desk_phone_url: str
     tunnel: str | None = None
+    media_encryption: Encryption = Encryption.ACCEPTED
+
+    @property
+    def has_tunnel_key(self) -> bool:
+        """Whether the tunnel's configuration is whole; the user adds a key of the tenant's own by hand."""
+        return self.tunnel is not None and OWN_KEY_LINE not in self.tunnel
 
     @property
     def proxies(self) -> list[Server]:
@@ -105,8 +116,12 @@ def linphone_document(content: HandOutContent) -> str:
         "realm": domain,
         "domain": domain,
     }
+    general = {"default_proxy": "0"}
+    if content.media_encryption is not Encryption.ACCEPTED:
+        demanded = content.media_encryption is Encryption.DEMANDED
+        general |= {"media_encryption": "srtp", "media_encryption_mandatory": "1" if demanded else "0"}
     sections = {
-        "sip": {"default_proxy": "0"},
+        "sip": general,
         "misc": {"transient_provisioning": "1"},
         "proxy_0": proxy,
         "auth_info_0": account,
@@ -120,7 +135,10 @@ def linphone_document(content: HandOutContent) -> str:
 
 
 def grandstream_document(content: HandOutContent) -> str:
-    """The account as Grandstream Wave reads it from a QR code; it holds the password, so the code is a secret."""
+    """The account as Grandstream Wave reads it from a QR code; it holds the password, so the code is a secret.
+
+    The form has no word for transport and encryption: the page tells what to set by hand where they are demanded.
+    """
     proxies = [f"{format_host(each.host)}:{each.port}" for each in content.proxies[:GRANDSTREAM_PROXIES]]
     proxies += [""] * (GRANDSTREAM_PROXIES - len(proxies))
     parts = {
@@ -161,6 +179,8 @@ def yealink_file(content: HandOutContent) -> str:
     for number, server in enumerate(content.proxies[:YEALINK_PROXIES], start=1):
         lines[f"account.1.outbound_proxy.{number}.address"] = server.host
         lines[f"account.1.outbound_proxy.{number}.port"] = server.port
+    if content.media_encryption in YEALINK_ENCRYPTION:
+        lines["account.1.srtp_encryption"] = YEALINK_ENCRYPTION[content.media_encryption]
     lines |= {
         "account.1.nat.rport": 1,
         "lang.gui": YEALINK_LANGUAGES[content.language],

@@ -28,6 +28,7 @@ from provisioning.handout.errors import HandOutUnknown
 from provisioning.handout.models import HandOut, HandOutLink
 from provisioning.models import Seat
 from provisioning.seats import Credentials
+from provisioning.tunnels.edge import Reachable
 from tenancy import tenants
 
 Kind = Literal["page", "softphone", "desk_phone"]
@@ -84,10 +85,12 @@ async def make_with(
 ) -> list[Made]:
     """Hand-outs of seats of one tenant with credentials (seat_id → what was just issued), in the order of the seats.
 
-    Where they are to be mailed, those seats get a mail whose person has an address.
+    Where they are to be mailed, those seats get a mail whose person has an address. The names of SIP servers are looked
+    up once for all; raises `EdgeNotResolved` where that fails.
     """
     if not handed:
         return []
+    reachable = Reachable()
     tenant = await tenants.get(session, handed[0].tenant_id)
     now = clock.now()
     made: list[Made] = []
@@ -105,7 +108,13 @@ async def make_with(
         session.add(hand_out)
         secrets: dict[Kind, str] = {"page": new_secret(), "softphone": new_secret(), "desk_phone": new_secret()}
         content = await _content(
-            session, seat, issued[seat.seat_id], tenant_name=tenant.name, wish=wish, secrets=secrets
+            session,
+            seat,
+            issued[seat.seat_id],
+            tenant_name=tenant.name,
+            wish=wish,
+            secrets=secrets,
+            reachable=reachable,
         )
         rows += [_link(hand_out, kind, secret, content) for kind, secret in secrets.items()]
         made.append(Made(hand_out, links.page_url(wish.public_url, wish.language, secrets["page"])))
@@ -194,6 +203,7 @@ async def _content(
     tenant_name: str,
     wish: Wish,
     secrets: Mapping[Kind, str],
+    reachable: Reachable,
 ) -> HandOutContent:
     facts = credentials.facts
     return HandOutContent(
@@ -210,7 +220,8 @@ async def _content(
         person_name=seat.person_name,
         softphone_url=links.softphone_url(wish.public_url, secrets["softphone"]),
         desk_phone_url=links.desk_phone_url(wish.public_url, secrets["desk_phone"]),
-        tunnel=await tunnel_part.configuration_of(session, seat),
+        media_encryption=facts.encryption,
+        tunnel=await tunnel_part.configuration_of(session, seat, reachable),
     )
 
 

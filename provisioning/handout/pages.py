@@ -54,7 +54,7 @@ def gone(language: Language) -> Page:
 def shown(content: HandOutContent) -> Page:
     """The whole hand-out, ready to be printed."""
     tunnel = content.tunnel
-    fits = tunnel is not None and len(tunnel.encode()) <= CODE_LIMIT_BYTES
+    scans = tunnel is not None and content.has_tunnel_key and len(tunnel.encode()) <= CODE_LIMIT_BYTES
     return _rendered(
         "page.html",
         content.language,
@@ -62,12 +62,13 @@ def shown(content: HandOutContent) -> Page:
         codes={
             "softphone": code(content.softphone_url),
             "account": code(contents.grandstream_document(content)),
-            "tunnel": code(tunnel) if tunnel is not None and fits else None,
+            "tunnel": code(tunnel) if tunnel is not None and scans else None,
         },
         files={
             "desk_phone": _file(contents.yealink_file(content)),
             "tunnel": None if tunnel is None else _file(tunnel),
         },
+        encryption=content.media_encryption.value,
         after_restoration=_GUIDANCE[content.language],
         colon="：" if content.language == "zh" else ": ",
     )

@@ -7,7 +7,7 @@ together: whichever worker comes next carries on, and a step made twice is one s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -27,6 +27,7 @@ from switch.draining.states import Phase, is_open
 from switch.models import Node
 
 MAX_STEPS_A_LOOK = 500
+REMIND_AFTER = timedelta(days=1)
 NOT_BACK = "It is not back at the window's scheduled end."
 
 log = logs.get(__name__)
@@ -38,6 +39,8 @@ class WindowsNotConducted(Exception):
 
 async def conduct(runtime: Runtime) -> None:
     """Make every step that is due now in every window that has begun or still has nodes out."""
+    async with runtime.database.transaction(Scope.platform()) as session:
+        await _note_unclosed(session)
     async with runtime.database.transaction(Scope.platform()) as session:
         window_ids = await _under_way(session)
     failed: list[str] = []
@@ -120,6 +123,33 @@ def _note_overrun(window_id: str, places: Sequence[WindowNode]) -> None:
         if each.state in rules.ON_THE_WAY and each.note != NOT_BACK:
             each.note = NOT_BACK
             log.error("maintenance.overrun", window_id=window_id, node=each.node)
+
+
+async def _note_unclosed(session: AsyncSession) -> None:
+    """Raise an alarm for each window without nodes that nobody has closed at its scheduled end, and again every day.
+
+    Whether that work goes on only people know. So its overrun lasts until somebody says since when it is over, and is
+    then the fault that it was all the time (rule 10).
+    """
+    now = clock.now()
+    noted = MaintenanceWindow.overrun_noted_at
+    query = (
+        select(MaintenanceWindow)
+        .where(
+            MaintenanceWindow.state.in_(windows.PLANNED),
+            MaintenanceWindow.nodes == [],
+            MaintenanceWindow.ends_at <= now,
+            noted.is_(None) | (noted <= now - REMIND_AFTER),
+        )
+        .order_by(MaintenanceWindow.window_id)
+        .with_for_update()
+    )
+    for window in (await session.execute(query)).scalars():
+        ends_at = window.ends_at.isoformat()
+        if window.overrun_noted_at is None:
+            await audit.record(session, PLATFORM, "maintenance_window.overruns", window.window_id, ends_at=ends_at)
+        window.overrun_noted_at = now
+        log.error("maintenance.not_closed", window_id=window.window_id, ends_at=ends_at)
 
 
 async def _begin(session: AsyncSession, window: MaintenanceWindow) -> None:

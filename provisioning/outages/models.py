@@ -30,9 +30,9 @@ class Observation(Base):
     tenant_id: Mapped[str] = mapped_column(primary_key=True)
     observation_id: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str]
-    """`node_down`, `gateways_down`, `registrations_lost` or `canary_failing`."""
+    """`node_down`, `gateways_down`, `registrations_lost`, `canary_failing` or `tunnel_gateway_down`."""
     subject: Mapped[str]
-    """The node that it was seen at."""
+    """The node, or the VPN gateway, that it was seen at."""
     cause: Mapped[str | None]
     """`operator`, or None where a person has to decide whose it was."""
     extensions: Mapped[list[Any] | None]
@@ -74,7 +74,7 @@ class CanaryWatch(Base):
     last_tenant_id: Mapped[str]
     """The next look begins with the tenant after it."""
     failing: Mapped[dict[str, Any]]
-    """Tenant to since when its tries have failed, ISO 8601."""
+    """Tenant to since when its tries have failed (`since`, ISO 8601) and what did not work at the last (`what`)."""
     looked_at: Mapped[datetime]
 
 

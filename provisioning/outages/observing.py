@@ -23,7 +23,7 @@ from infra.kit.ids import new_id
 from infra.kit.jobs import Runtime
 from infra.kit.problems import Unavailable
 from provisioning.models import Seat
-from provisioning.outages import canaries, conditions, phones
+from provisioning.outages import canaries, conditions, phones, tunnel_gateways
 from provisioning.outages.conditions import Condition
 from provisioning.outages.models import Observation
 from provisioning.rules import observed_faults as rules
@@ -63,6 +63,7 @@ async def look(runtime: Runtime, *, probe: Probe | None = None) -> None:
             *await conditions.gateways_down(session, now),
             *await phones.registrations_lost(session, now),
             *await canaries.canary_failing(session),
+            *await tunnel_gateways.tunnel_gateways_down(session, now),
         ]
         query = select(Observation).where(Observation.state.in_((SUSPECTED, OPEN)))
         known = {(row.tenant_id, row.kind, row.subject): row for row in (await session.execute(query)).scalars()}
@@ -194,6 +195,7 @@ class _TenantLook:
         )
         if condition is not None:
             row.seen_at, row.cleared_at = self._now, None
+            row.note = row.note if was_open else condition.note
         if step is Step.OPEN and not self._is_planned:
             row.state = OPEN
         elif step is Step.FORGET:

@@ -14,7 +14,8 @@ from provisioning.rules.quiet_hours import QuietTime
 class ObservationView(View):
     """Something that was seen at the cluster and keeps a tenant's seats from working.
 
-    `kind`: node_down, gateways_down, registrations_lost or canary_failing. `subject`: the node that it was seen at.
+    `kind`: node_down, gateways_down, registrations_lost, canary_failing or tunnel_gateway_down. `subject`: the node, or
+    the VPN gateway, that it was seen at.
     `state`: suspected (not long enough to be a fault), open (its faults name it) or ended. `extensions` null means
     everything that the tenant has open. `cleared_at`: since when it has not been seen any more.
     """

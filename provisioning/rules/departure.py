@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
+LABELS_SHOWN = 10
 FURTHEST = timedelta(days=730)
+REMINDED_EVERY = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,8 @@ class Account:
     held_seats: int
     unrated_calls: int
     undecided_faults: int
+    equipment_out: Sequence[str]
+    """Labels of things that were handed out and are neither back nor charged (C22)."""
     owed: Decimal
     credit: Decimal
     deposit: Decimal
@@ -42,6 +46,10 @@ def obstacles(account: Account) -> list[str]:
         found.append(f"{account.unrated_calls} calls have no price yet")
     if account.undecided_faults:
         found.append(f"{account.undecided_faults} faults are not decided on")
+    if account.equipment_out:
+        more = len(account.equipment_out) - LABELS_SHOWN
+        shown = ", ".join(account.equipment_out[:LABELS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        found.append(f"equipment is neither back nor charged: {shown}")
     for amount, words in (
         (account.owed, "is owed"),
         (account.credit, "of credit is not paid out"),
@@ -50,6 +58,17 @@ def obstacles(account: Account) -> list[str]:
         if amount:
             found.append(f"CNY {amount} {words}")
     return found
+
+
+def announcement_due(last_end: date, *, retention_days: int, notice_days: int) -> date:
+    """The day on which an erasure is to be announced that is to begin when the retention ends; never before the lease
+    is over."""
+    return last_end + timedelta(days=max(1, retention_days + 1 - notice_days))
+
+
+def reminder_day(due: date, today: date) -> date:
+    """The day that the newest reminder of an announcement due since `due` counts for: one in thirty days."""
+    return due + (today - due) // REMINDED_EVERY * REMINDED_EVERY
 
 
 def earliest_day(last_end: date | None, today: date, *, retention_days: int, notice_days: int) -> date:

@@ -23,7 +23,9 @@ class Kind(StrEnum):
     REGISTRATIONS_LOST = "registrations_lost"
     """Many of the tenant's phones vanished at once without a goodbye."""
     CANARY_FAILING = "canary_failing"
-    """The system itself cannot sign in there as the tenant's phones do."""
+    """The system itself cannot sign in or make a call there as the tenant's phones do."""
+    TUNNEL_GATEWAY_DOWN = "tunnel_gateway_down"
+    """The VPN gateway that the tenant's tunnels end at is silent or was revoked."""
 
 
 CONFIRM_AFTER: Mapping[Kind, timedelta] = {
@@ -31,6 +33,7 @@ CONFIRM_AFTER: Mapping[Kind, timedelta] = {
     Kind.GATEWAYS_DOWN: timedelta(minutes=2),
     Kind.REGISTRATIONS_LOST: timedelta(minutes=5),
     Kind.CANARY_FAILING: timedelta(minutes=2),
+    Kind.TUNNEL_GATEWAY_DOWN: timedelta(minutes=3),
 }
 """How long something has lasted, and is still seen, when it becomes a fault; then the fault counts from its start."""
 

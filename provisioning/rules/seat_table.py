@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 from infra.kit.problems import InvalidInput
 
-Action = Literal["update", "add", "return", "suspend", "resume", "reissue"]
+Action = Literal["update", "add", "return", "cancel", "suspend", "resume", "reissue"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 NOTHING = "-"
@@ -42,6 +42,7 @@ ACTION_WORDS: Mapping[str, Action] = {
     "修改": "update",
     "新增": "add",
     "退回": "return",
+    "取消": "cancel",
     "停用": "suspend",
     "恢复": "resume",
     "重新签发": "reissue",

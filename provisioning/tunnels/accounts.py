@@ -70,8 +70,11 @@ async def end_accounts(session: AsyncSession, tenant_id: str, seat_ids: Sequence
     )
 
 
-async def drop_keys(session: AsyncSession, tenant_id: str, seat_ids: Sequence[str]) -> None:
-    """End the keys of seats that other people get: nobody reaches their tunnels before new ones are handed out.
+async def drop_keys(
+    session: AsyncSession, tenant_id: str, seat_ids: Sequence[str], *, origins: Sequence[str] = (MADE, SUPPLIED)
+) -> None:
+    """End the keys of seats, all of them or those of some origin: nobody reaches their tunnels before new ones are
+    handed out or supplied.
 
     Runs under the platform's role; the accounts and their addresses stay.
     """
@@ -81,6 +84,7 @@ async def drop_keys(session: AsyncSession, tenant_id: str, seat_ids: Sequence[st
             TunnelAccount.tenant_id == tenant_id,
             TunnelAccount.seat_id.in_(list(seat_ids)),
             TunnelAccount.public_key.is_not(None),
+            TunnelAccount.key_origin.in_(origins),
         )
         .values(public_key=None, key_origin=None, key_changed_at=clock.now(), last_handshake_at=None)
         .returning(TunnelAccount.seat_id)

@@ -142,6 +142,24 @@ async def supply_key(
     return await _view(session, seat)
 
 
+@post(
+    "/v1/seats/{seat_id:str}/tunnel/revocation",
+    permission="tunnels:write",
+    tags=TAGS,
+    operation_id="RevokeSeatTunnelKey",
+    status_code=HTTP_200_OK,
+)
+async def revoke_key(
+    seat_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
+) -> TunnelView:
+    """End a seat's key, whoever made it: its tunnel closes now, and opens with the next hand-out or supplied key. The
+    key never comes back; its SIP account stays as it is."""
+    seat = await seats.get_seat(session, seat_id, principal.tenant_id, for_update=True)
+    await _as_platform(session)
+    await accounts.drop_keys(session, seat.tenant_id, [seat.seat_id])
+    return await _view(session, seat)
+
+
 async def _view(session: AsyncSession, seat: Seat) -> TunnelView:
     account = await accounts.find(session, seat)
     is_open = account is not None and await desired.is_let_in(session, account)
@@ -162,4 +180,5 @@ ROUTES = [
     list_networks,
     get_tunnel,
     supply_key,
+    revoke_key,
 ]

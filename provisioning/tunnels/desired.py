@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit.http import View
 from provisioning.tunnels import edge
 from provisioning.tunnels.edge import EdgeView
-from provisioning.tunnels.models import TunnelAccount, TunnelPool
+from provisioning.tunnels.models import TunnelAccount, TunnelGateway, TunnelPool
 from switch.models import SipAccount
 from tenancy.models import Tenant
 
@@ -95,9 +95,12 @@ def _peers(tunnel_gateway_id: str) -> Select[str | None, str | None]:
 
 
 async def is_let_in(session: AsyncSession, account: TunnelAccount) -> bool:
-    """Whether the gateway of this seat is told to let it in."""
+    """Whether the gateway of this seat is told to let it in; one whose credential was revoked is told nothing."""
     pool = await session.get(TunnelPool, account.tenant_id)
     if pool is None or pool.tunnel_gateway_id is None:
+        return False
+    gateway = await session.get(TunnelGateway, pool.tunnel_gateway_id)
+    if gateway is None or gateway.revoked_at is not None:
         return False
     query = _peers(pool.tunnel_gateway_id).where(
         TunnelAccount.tenant_id == account.tenant_id, TunnelAccount.seat_id == account.seat_id

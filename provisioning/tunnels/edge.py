@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import logs
 from infra.kit.http import View
+from provisioning.tunnels.errors import EdgeNotResolved
 from switch.edge.models import SipEdge
 from switch.models import Node
 from switch.node_sign_in import STATE_LEFT
@@ -52,12 +53,24 @@ async def servers(session: AsyncSession) -> list[EdgeView]:
     ]
 
 
-async def addresses(session: AsyncSession) -> list[str]:
-    """The IPv4 addresses of the edge as they are today; a name that cannot be resolved is left out and logged."""
-    found: set[str] = set()
-    for host in {server.host for server in await servers(session)}:
-        found.update(await resolved(host))
-    return sorted(found, key=lambda address: int(IPv4Address(address)))
+class Reachable:
+    """The IPv4 addresses of the edge, looked up once and only when first wanted: for one request, however many seats it
+    hands out."""
+
+    def __init__(self) -> None:
+        self._addresses: list[str] | None = None
+
+    async def addresses(self, session: AsyncSession) -> list[str]:
+        """The addresses in order; none while there is no server. Raises `EdgeNotResolved`: a configuration without one
+        of the servers would fail on the day when that one serves."""
+        if self._addresses is None:
+            hosts = sorted({server.host for server in await servers(session) if ":" not in server.host})
+            found = dict(zip(hosts, await asyncio.gather(*(resolved(host) for host in hosts)), strict=True))
+            lost = [host for host, addresses in found.items() if not addresses]
+            if lost:
+                raise EdgeNotResolved(lost)
+            self._addresses = sorted({each for of_host in found.values() for each in of_host}, key=IPv4Address)
+        return self._addresses
 
 
 async def resolved(host: str) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from infra.kit.problems import Conflict, NotFound, Unauthenticated, Unavailable
 from provisioning.rules.tunnel_addresses import AddressesExhausted, NetworkRefused
 from provisioning.rules.tunnel_keys import KeyRefused
 
 __all__ = [
     "AddressesExhausted",
+    "EdgeNotResolved",
     "GatewayInstanceRefused",
     "GatewayNameTaken",
     "GatewayNotSignedIn",
@@ -55,6 +58,21 @@ class NoTunnelGateway(Unavailable):
     """No VPN gateway has signed in yet, so nobody could be told where its tunnel ends."""
 
     code = "no_tunnel_gateway"
+
+
+class EdgeNotResolved(Unavailable):
+    """A server of the SIP edge has a name for which no address is found, so no tunnel could be said to reach it."""
+
+    code = "sip_edge_not_resolved"
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        super().__init__(
+            f"No IPv4 address is found for {', '.join(hosts)}, and a tunnel's configuration names the addresses of all "
+            "SIP servers. Nothing was changed, and what was handed out before is still good: suspend a seat whose "
+            "device is lost. Ask the operator to set the name's DNS record or the resolver right, or to take a server "
+            "that is gone out of the cluster; then try again.",
+            hosts=list(hosts),
+        )
 
 
 class GatewayNotSignedIn(Unauthenticated):

@@ -14,7 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit.clock import LOCAL_ZONE
 from infra.kit.http import DEFAULT_PAGE, After, Limit
 from infra.kit.pages import Page, check_limit, decode_cursor, encode_cursor
+from infra.kit.principal import Principal
 from infra.kit.problems import InvalidInput
+from switch import call_privacy
 from switch.calls import read_time
 from switch.completeness import missing, reconciling
 from switch.completeness.schemas import (
@@ -70,6 +72,7 @@ async def list_counted_hours(
 async def list_missing_calls(
     *,
     session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
     node: FromQuery[str | None] = None,
     tenant_id: FromQuery[str | None] = None,
     begins_from: From = None,
@@ -77,7 +80,8 @@ async def list_missing_calls(
     limit: Limit = DEFAULT_PAGE,
     after: After = None,
 ) -> Page[MissingCallView]:
-    """The legs of incomplete hours whose call record has not come, with what was seen of them; the latest first."""
+    """The legs of incomplete hours whose call record has not come, with what was seen of them; the latest first. An
+    operator's person sees whole numbers of tenants that it visits."""
     rows, following = await missing.list_missing(
         session,
         node=node,
@@ -87,7 +91,8 @@ async def list_missing_calls(
         limit=limit,
         after=after,
     )
-    return Page(items=[missing_call_view(row) for row in rows], next=following)
+    sight = await call_privacy.sight_of(session, principal)
+    return Page(items=[missing_call_view(row, sight) for row in rows], next=following)
 
 
 @post(

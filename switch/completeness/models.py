@@ -47,7 +47,7 @@ class StartedHour(Base):
     """When the node had been counted before: earlier than the hour, the sessions may have begun as early as this."""
     accepted: Mapped[int]
     explained: Mapped[int]
-    """Records that were set aside, and sessions that FreeSWITCH gave up before they were calls."""
+    """Records that were set aside, sessions that FreeSWITCH gave up before they were calls, and the canary's calls."""
     running: Mapped[int]
     state: Mapped[str]
     """`counting`, `complete` or `incomplete`."""
@@ -73,8 +73,9 @@ class SeenLeg(Base):
     answered_at: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
     is_void: Mapped[bool]
-    """FreeSWITCH took a number for this leg and gave it up before it was one, as for a phone that is not registered: no
-    record will come. Such a row is kept: it explains the number."""
+    """Nobody's call. FreeSWITCH took a number for this leg and gave it up before it was one, as for a phone that is not
+    registered: no record will come. Or it was the canary's, whose records are not kept. Such a row explains the number,
+    and stays until the hour is complete."""
 
 
 class HourSignOff(Base):

@@ -2,8 +2,9 @@
 
 An hour is `counting` until it is over and its records have had time to arrive, or while calls of it still run; then it
 is `complete`, or `incomplete` until the last record has come. Records set aside have come: they are explained, and wait
-among the set-aside records for somebody. So is a number that FreeSWITCH took and gave up before it was a leg. Nothing
-is ever invented for a record that is missing.
+among the set-aside records for somebody. So is a number that FreeSWITCH took and gave up before it was a leg, and so
+are the canary's calls and those refused before they were any tenant's. Nothing is ever invented for a record that is
+missing.
 """
 
 from __future__ import annotations
@@ -58,17 +59,45 @@ SELECT
      FROM node_boot AS boot LEFT JOIN node ON node.name = boot.node WHERE boot.boot_id = :boot_id)
 """)
 
-# Numbers that records carry beyond what the node had said: it died, or nobody watched it.
+# Numbers beyond what the node had said, because it died or nobody watched it: records carry them, and legs that its
+# supervisor saw begin. When a record that was set aside began is not known.
 _UNSEEN = text("""
-SELECT record.session_number, record.started_at FROM call_record AS record
-WHERE record.boot_id = :boot_id AND record.session_number > :after AND record.session_number <= :limit
-ORDER BY record.session_number
+SELECT told.session_number, min(told.began_at) FROM (
+    SELECT session_number, started_at AS began_at FROM call_record WHERE boot_id = :boot_id
+    UNION ALL
+    SELECT session_number, started_at FROM seen_leg WHERE boot_id = :boot_id
+    UNION ALL
+    SELECT session_number, CAST(NULL AS timestamptz) FROM set_aside_record WHERE boot_id = :boot_id
+) AS told
+WHERE told.session_number > :after AND told.session_number <= :limit
+GROUP BY told.session_number ORDER BY told.session_number
 """)
+
+_BEYOND_THE_COUNT = " OR ".join(
+    f"EXISTS (SELECT FROM {table} AS told WHERE told.boot_id = boot.boot_id"
+    " AND told.session_number > boot.last_number AND told.session_number <= boot.last_number + :limit)"
+    for table in ("call_record", "seen_leg", "set_aside_record")
+)
+_TOLD_OF = text(f"""
+SELECT boot.boot_id FROM node_boot AS boot LEFT JOIN node ON node.name = boot.node
+WHERE (boot.ended_at IS NOT NULL OR NOT boot.is_watched OR node.state IS NULL OR node.state IN ('dead', 'left'))
+  AND ({_BEYOND_THE_COUNT})
+ORDER BY boot.boot_id
+""")  # noqa: S608 - the names are the constants above
 
 _RECORDED = text("""
 DELETE FROM seen_leg WHERE EXISTS (
     SELECT FROM call_record AS record
     WHERE record.boot_id = seen_leg.boot_id AND record.session_number = seen_leg.session_number)
+""")
+
+# What explains a number has done its work once the hour is complete and a later one has begun, after which it is never
+# counted again (counting.extend); the canary alone leaves thousands a day.
+_SETTLED = text("""
+DELETE FROM seen_leg USING started_hour AS hour
+WHERE seen_leg.is_void AND hour.boot_id = seen_leg.boot_id AND hour.state = 'complete'
+  AND seen_leg.session_number BETWEEN hour.first_number AND hour.last_number
+  AND EXISTS (SELECT FROM started_hour AS later WHERE later.boot_id = hour.boot_id AND later.hour > hour.hour)
 """)
 
 
@@ -103,9 +132,7 @@ async def reconcile(session: AsyncSession) -> int:
 
     What came late closes its gap. May run beside itself and beside the supervisors.
     """
-    await session.execute(_RECORDED)
-    await session.execute(delete(SeenLeg).where(SeenLeg.started_at < clock.now() - SEEN_LEGS_KEPT))
-    await _extend_by_records(session)
+    await _take_in(session)
     waiting = select(StartedHour).where(StartedHour.state != COMPLETE)
     # The longest uncounted first: many hopeless hours must not keep new ones from their turn.
     waiting = waiting.order_by(StartedHour.counted_at.asc().nulls_first()).limit(HOURS_A_ROUND)
@@ -114,6 +141,14 @@ async def reconcile(session: AsyncSession) -> int:
     for row in rows:
         await _count(session, row)
     return sum(row.state == INCOMPLETE for row in rows)
+
+
+async def _take_in(session: AsyncSession) -> None:
+    """Let what came since the last count tell of sessions, and forget what has done its work."""
+    await session.execute(_RECORDED)
+    await session.execute(_SETTLED)
+    await session.execute(delete(SeenLeg).where(SeenLeg.started_at < clock.now() - SEEN_LEGS_KEPT))
+    await _extend_by_what_is_told(session)
 
 
 async def list_hours(
@@ -140,25 +175,50 @@ async def list_hours(
     return await _hours(session, (await session.execute(query)).scalars().all())
 
 
-async def unreconciled_hours(session: AsyncSession, month: date, *, limit: int = 1_000) -> list[Hour]:
-    """The hours of a local month over which it may not close: records missing or still counted, and not signed off.
+async def unreconciled_hours(session: AsyncSession, month: date) -> list[Hour]:
+    """All hours of a local month over which it may not close: records missing or still counted, and not signed off.
 
-    `month` is its first day. They are counted anew before. The earliest come first.
+    `month` is its first day. All its hours are counted anew before. The earliest come first.
     """
-    await reconcile(session)
+    await _take_in(session)
     begins, ends = clock.local_midnight(month), clock.local_midnight(month_after(month))
-    query = (
-        select(StartedHour)
-        .where(
-            StartedHour.state != COMPLETE,
-            func.least(StartedHour.observed_from, StartedHour.hour) < ends,
-            StartedHour.hour > begins - HOUR,
-        )
-        .order_by(StartedHour.hour, StartedHour.node)
-        .limit(limit)
+    unfinished = select(StartedHour).where(
+        StartedHour.state != COMPLETE,
+        func.least(StartedHour.observed_from, StartedHour.hour) < ends,
+        StartedHour.hour > begins - HOUR,
     )
-    found = (await session.execute(query)).scalars().all()
-    return [hour for hour in reversed(await _hours(session, found)) if not hour.is_reconciled]
+    # Waited for, in one order, instead of passed over: a month must not close over an hour that somebody is counting.
+    locked = unfinished.order_by(StartedHour.hour, StartedHour.boot_id).with_for_update()
+    for row in (await session.execute(locked.execution_options(populate_existing=True))).scalars().all():
+        await _count(session, row)
+    await session.flush()
+    within = unfinished.with_only_columns(StartedHour.hour, StartedHour.node).distinct().subquery()
+    # Also other boots of the same node and hour: a signature is for all of them.
+    lacking = func.sum(
+        StartedHour.last_number
+        - StartedHour.first_number
+        + 1
+        - StartedHour.accepted
+        - StartedHour.explained
+        - StartedHour.running
+    )
+    is_signed = func.bool_or(StartedHour.state == INCOMPLETE) & (
+        func.greatest(lacking, 0) <= func.coalesce(HourSignOff.missing, -1)
+    )
+    is_one = (within.c.hour == StartedHour.hour) & (within.c.node == StartedHour.node)
+    is_its = (HourSignOff.hour == StartedHour.hour) & (HourSignOff.node == StartedHour.node)
+    open_hours = (
+        select(StartedHour.hour, StartedHour.node)
+        .join(within, is_one)
+        .outerjoin(HourSignOff, is_its)
+        .group_by(StartedHour.hour, StartedHour.node, HourSignOff.missing)
+        .having(~is_signed)
+        .subquery()
+    )
+    query = select(StartedHour).join(
+        open_hours, (open_hours.c.hour == StartedHour.hour) & (open_hours.c.node == StartedHour.node)
+    )
+    return list(reversed(await _hours(session, (await session.execute(query)).scalars().all())))
 
 
 async def sign_off(session: AsyncSession, node: str, hour: datetime, reason: str) -> Hour:
@@ -200,27 +260,24 @@ async def get_hour(session: AsyncSession, node: str, hour: datetime) -> Hour:
     return found[0]
 
 
-async def _extend_by_records(session: AsyncSession) -> None:
-    """Count sessions that only their records tell of: of nodes that died, and of those that nobody watched."""
-    dead = text(
-        "SELECT boot.boot_id FROM node_boot AS boot LEFT JOIN node ON node.name = boot.node"
-        " WHERE (boot.ended_at IS NOT NULL OR NOT boot.is_watched OR node.state IS NULL"
-        " OR node.state IN ('dead', 'left'))"
-        " AND EXISTS (SELECT FROM call_record AS record"
-        " WHERE record.boot_id = boot.boot_id AND record.session_number > boot.last_number"
-        " AND record.session_number <= boot.last_number + :limit)"
-    )
-    for boot_id in (await session.execute(dead, {"limit": MAX_UNSEEN_SESSIONS})).scalars().all():
+async def _extend_by_what_is_told(session: AsyncSession) -> None:
+    """Count sessions of which the node could not tell any more: it died, or nobody watched it.
+
+    FreeSWITCH counts without a gap: whoever knows of a number knows that all before it began.
+    """
+    told_of = await session.execute(_TOLD_OF, {"limit": MAX_UNSEEN_SESSIONS})
+    for boot_id in told_of.scalars().all():
         boot = await session.get(NodeBoot, boot_id, with_for_update=True, populate_existing=True)
         if boot is None:
             continue
         facts = {"boot_id": boot_id, "after": boot.last_number, "limit": boot.last_number + MAX_UNSEEN_SESSIONS}
         ends: dict[datetime, tuple[int, datetime]] = {}
-        latest = datetime.min.replace(tzinfo=clock.now().tzinfo)
-        for number, started_at in (await session.execute(_UNSEEN, facts)).all():
+        latest: datetime | None = None
+        for number, began_at in (await session.execute(_UNSEEN, facts)).all():
             # Numbers grow with time; a clock that was set back must not make hours overlap.
-            latest = max(latest, started_at)
-            ends[counting.hour_of(latest)] = (number, latest)
+            latest = max((moment for moment in (latest, began_at) if moment is not None), default=None)
+            at = latest if latest is not None else boot.first_seen_at
+            ends[counting.hour_of(at)] = (number, at)
         for number, at in ends.values():
             await counting.extend(session, boot, number, at=at, previous_at=at)
 

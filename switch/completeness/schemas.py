@@ -6,6 +6,7 @@ from datetime import datetime
 
 from infra.kit.clock import LOCAL_ZONE
 from infra.kit.http import Body, View
+from switch.call_privacy import Sight
 from switch.completeness.missing import MissingCall
 from switch.completeness.reconciling import Hour
 
@@ -32,9 +33,10 @@ class HourView(View):
 
     `hour` is local (Asia/Shanghai), such as 2026-07-01T09. `started` = `accepted` + `explained` + `running` +
     `missing`. `explained`: the record came and was set aside (see set-aside-records), or FreeSWITCH gave the leg up
-    before it was one, as that towards a phone that is not registered. `state`: `counting` until the
-    hour is over and its calls have ended, then `complete`, `incomplete` or `signed_off`. `observed_from`: when the
-    node had been counted before; its legs may have begun as early as that.
+    before it was one, as that towards a phone that is not registered, or the system itself called to try the node, or
+    the call was refused before it was any tenant's (see stray-calls).
+    `state`: `counting` until the hour is over and its calls have ended, then `complete`, `incomplete` or `signed_off`.
+    `observed_from`: when the node had been counted before; its legs may have begun as early as that.
     """
 
     node: str
@@ -54,7 +56,8 @@ class HourView(View):
 class MissingCallView(View):
     """A leg that a node began and whose record has not come. What its supervisor did not see is null.
 
-    `session_number` counts the legs of one run (`boot_id`) of the node. `direction`: `inbound` is towards the node.
+    `session_number` counts the legs of one run (`boot_id`) of the node. `direction`: `inbound` is towards the node. Of
+    `caller` and `destination` an operator's person who is not on a visit to the tenant sees the last digits.
     """
 
     node: str
@@ -99,7 +102,7 @@ def hour_view(hour: Hour) -> HourView:
     )
 
 
-def missing_call_view(call: MissingCall) -> MissingCallView:
+def missing_call_view(call: MissingCall, sight: Sight) -> MissingCallView:
     """A missing call as the API shows it."""
     return MissingCallView(
         node=call.node,
@@ -109,8 +112,8 @@ def missing_call_view(call: MissingCall) -> MissingCallView:
         leg_id=call.leg_id,
         tenant_id=call.tenant_id,
         direction=call.direction,
-        caller=call.caller,
-        destination=call.destination,
+        caller=sight.number(call.caller, call.tenant_id),
+        destination=sight.number(call.destination, call.tenant_id),
         started_at=call.started_at,
         answered_at=call.answered_at,
         ended_at=call.ended_at,

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import clock, ids, logs
+from switch.canary_call import is_canary
 from switch.cdr_parsing import MAX_SESSION_NUMBER
 from switch.commands import read_channels
 from switch.completeness.counting import SessionCount
@@ -67,7 +68,7 @@ class News:
     answered: dict[str, datetime] = field(default_factory=dict[str, datetime])
     ended: dict[str, datetime] = field(default_factory=dict[str, datetime])
     void: dict[str, int] = field(default_factory=dict[str, int])
-    """The numbers of legs that FreeSWITCH gave up before they were any."""
+    """The numbers of legs that FreeSWITCH gave up before they were any, and of the canary's."""
     owners: dict[str, str] = field(default_factory=dict[str, str])
     """Whose a leg is that did not say so at its beginning, as a call from outside."""
     listed: frozenset[str] | None = None
@@ -127,7 +128,10 @@ class LegWatch:
         leg_id, news = event.get("Unique-ID"), self._news
         if news is None or event.get("Core-UUID") != news.boot_id or _UUID.fullmatch(leg_id) is None:
             return
-        if event.name == CHANNEL_CREATE and leg_id not in self._known:
+        if event.name == CHANNEL_CREATE and is_canary(event):
+            # A call of the system itself: whatever becomes of its record, nobody's call is missing.
+            self._give_up(leg_id, _number(event.get("variable_session_id")), news)
+        elif event.name == CHANNEL_CREATE and leg_id not in self._known:
             number = _number(event.get("variable_session_id"))
             if number is not None:
                 dialled = event.get("variable_seatline_destination") or event.get("Caller-Destination-Number")
@@ -175,7 +179,7 @@ class LegWatch:
         now.listed = now.listed if now.listed is not None else news.listed
 
     def _give_up(self, leg_id: str, number: int | None, news: News) -> None:
-        """A leg that never was: the record that its number lets expect will not come."""
+        """A leg that never was, or is nobody's: no record that its number lets expect will come, or none is kept."""
         if number is None or len(news.void) >= MAX_KNOWN_LEGS:
             self.dropped += 1
         else:

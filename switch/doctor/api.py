@@ -8,12 +8,15 @@ from typing import Literal
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.kit.http import View
+from infra.kit.http import DEFAULT_PAGE, After, Limit, View
+from infra.kit.pages import Page, fetch_page
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
 from switch.doctor.examine import Health, health_of, subject_of
+from switch.doctor.models import Examination
 
 VerdictWord = Literal["fine", "warning", "error"]
 
@@ -74,4 +77,34 @@ async def examine_node(
     return health_view(await health_of(await subject_of(session, node_id, seal, settings), seal, settings))
 
 
-ROUTES = [examine_node]
+class ExaminationView(View):
+    """What the latest hourly examination of a node or an edge (`kind`) has found."""
+
+    kind: str
+    name: str
+    examined_at: datetime
+    verdict: VerdictWord
+    findings: list[FindingView]
+
+
+@get("/v1/examinations", permission="nodes:read", tags=["Nodes"], operation_id="ListExaminations")
+async def list_examinations(
+    session: NamedDependency[AsyncSession], limit: Limit = DEFAULT_PAGE, after: After = None
+) -> Page[ExaminationView]:
+    """The latest hourly examination of each node in service and of each SIP edge."""
+    keys = (Examination.kind, Examination.name)
+    rows, following = await fetch_page(session, select(Examination), keys=keys, limit=limit, after=after)
+    views = [
+        ExaminationView(
+            kind=row.kind,
+            name=row.name,
+            examined_at=row.examined_at,
+            verdict=row.verdict,
+            findings=[FindingView(**finding) for finding in row.findings],
+        )
+        for row in rows
+    ]
+    return Page(items=views, next=following)
+
+
+ROUTES = [examine_node, list_examinations]

@@ -97,7 +97,7 @@ def examine(examination: Examination) -> list[Finding]:
             *_gateways(examination),
             *_api(examination),
         ]
-    return [*findings, *(_certificate(each, examination.at) for each in examination.certificates)]
+    return [*findings, *(certificate_finding(each, examination.at) for each in examination.certificates)]
 
 
 def _supervision(supervision: SupervisionReading) -> Iterator[Finding]:
@@ -168,6 +168,8 @@ def _identity(examination: Examination) -> Iterator[Finding]:
     )
     if not reading.status.is_ready and examination.supervision.state == "active":
         advice = "`fsctl resume` on the node, or drain it so that its tenants move"
+        if reading.asks_api is False:
+            advice = "it gets no answer from the API (see `api`) and takes calls again by itself when it does"
         yield Finding("readiness", Verdict.ERROR, "not ready: paused, although nobody drains it", "ready", advice)
 
 
@@ -221,7 +223,8 @@ def _limits(examination: Examination) -> Iterator[Finding]:
             Verdict.WARNING if share > BUSY_SHARE else Verdict.FINE,
             f"{reading.status.sessions} legs, {share:.0%} of its limit",
             f"below {BUSY_SHARE:.0%}",
-            "add a node, or lower this one's capacity so that tenants move",
+            "move tenants to another node (POST /v1/tenants/{id}/move), or add one; with a smaller `capacity_seats` "
+            "(PUT /v1/nodes/{id}) no more come",
         )
 
 
@@ -241,16 +244,20 @@ def _gateways(examination: Examination) -> Iterator[Finding]:
     reading = examination.reading
     for gateway in examination.expected.gateways:
         state = reading.gateways.get(gateway.name)
-        wanted = "REGED" if gateway.register else "known"
-        is_fine = state is not None and (not gateway.register or state == "REGED")
+        is_down = reading.gateways_up.get(gateway.name) is False
+        wanted = "REGED" if gateway.register else "known and not down"
+        is_fine = state is not None and not is_down and (not gateway.register or state == "REGED")
+        advice = "check its sign-in at the carrier"
+        if state is None:
+            advice = "`sofia profile external rescan` on the node, then its log"
+        elif is_down:
+            advice = f"it does not answer OPTIONS at {gateway.address}: ask the carrier, look at the line to it"
         yield _judged(
             f"gateway {gateway.name}",
-            Verdict.FINE if is_fine else Verdict.ERROR if state is None else Verdict.WARNING,
-            state or "unknown to the node",
+            Verdict.FINE if is_fine else Verdict.ERROR if state is None or is_down else Verdict.WARNING,
+            f"{state}, down" if state and is_down else state or "unknown to the node",
             wanted,
-            "check its sign-in at the carrier"
-            if state
-            else "`sofia profile external rescan` on the node, then its log",
+            advice,
         )
         if reading.admits_gateways.get(gateway.name) is False:
             advice = "switchd tells it within seconds: is it running? then `reloadacl` on the node, and its log"
@@ -276,7 +283,8 @@ def _api(examination: Examination) -> Iterator[Finding]:
     )
 
 
-def _certificate(certificate: CertificateReading, at: datetime) -> Finding:
+def certificate_finding(certificate: CertificateReading, at: datetime) -> Finding:
+    """How long a certificate still holds at a moment of real time."""
     check, expected = f"certificate {certificate.what}", f"valid for more than {CERTIFICATE_WARNING.days} days"
     if certificate.expires_at is None:
         found = f"none at {certificate.address}: {certificate.problem}"

@@ -19,6 +19,7 @@ from switch.documents.files import MODULES
 from switch.documents.settings import Gateway
 from switch.esl.client import EslConnection
 from switch.esl.errors import EslCommandRefused, EslError, EslTimeout
+from switch.gateway_keeper import read_gateways
 from switch.models import Node
 
 WHOLE_LIMIT_SECONDS = 15.0
@@ -37,8 +38,9 @@ class NodeReading:
 
     `unreachable`: why there is no connection. `unanswered`: the question that was not answered in time, after which
     none was asked. `slowest_answer_seconds`: of the plain questions. `skew_seconds`: its clock minus ours.
-    `api_seconds`: how long it took to ask the API; `asks_api`: whether an answer came from there. `admits_gateways`:
-    by gateway, whether each network that it calls from may call in.
+    `api_seconds`: how long it took to ask the API; `asks_api`: whether an answer came from there. `gateways_up`: by
+    gateway, whether it is up by OPTIONS or was never asked. `admits_gateways`: by gateway, whether each network that it
+    calls from may call in.
     """
 
     unreachable: str | None = None
@@ -52,6 +54,7 @@ class NodeReading:
     modules: Mapping[str, bool] = field(default_factory=dict[str, bool])
     profiles: Mapping[str, str] = field(default_factory=dict[str, str])
     gateways: Mapping[str, str] = field(default_factory=dict[str, str])
+    gateways_up: Mapping[str, bool] = field(default_factory=dict[str, bool])
     admits_gateways: Mapping[str, bool] = field(default_factory=dict[str, bool])
     sip_tls_port: int | None = None
     asks_api: bool | None = None
@@ -105,6 +108,8 @@ class _Questions:
         overview = await self._answer("sofia status")
         reading.profiles = {found["name"]: found["state"] for found in _PROFILE.finditer(overview)}
         reading.gateways = {found["name"]: found["state"] for found in _GATEWAY.finditer(overview)}
+        listed = read_gateways(await self._answer("sofia xmlstatus gateway")) or {}
+        reading.gateways_up = {name: each.is_up for name, each in listed.items()}
         reading.sip_tls_port = _number(
             _TLS_PORT, await self._answer(f"sofia status profile {INTERNAL_PROFILE}"), "port"
         )

@@ -13,10 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from switch.admission import SIP_ANSWERS, Encryption, Limit, Reason, SeatView
+from switch.canary_call import CANARY_DESTINATION, HELD_MILLISECONDS, LEG_CANARY
 from switch.documents.channel import harmless, leg_variables, only_harmless
 from switch.documents.markup import document, element
 from switch.gateway_choice import FAILOVER_CAUSES, GatewayAttempt
 from switch.routing import (
+    CanaryRoute,
     Direction,
     EmergencyRoute,
     GatewayRoute,
@@ -52,6 +54,9 @@ FORGET_LAST_ANSWER = ("unset", "last_bridge_proto_specific_hangup_cause")
 MAY_RELAY = "seatline_may_relay"
 """Variable of a leg that may be joined with a party from outside: the tenant forwards to its number."""
 
+NO_NUMBER = "anonymous"
+"""Shown where there is no number to show (RFC 3323)."""
+
 LIMIT_BACKEND = "hash"
 """mod_hash counts in the node's memory, where a call's end and a node's death take the count along."""
 
@@ -82,6 +87,8 @@ def dialplan(context: str, route: Route, *, is_sent_on: bool = False, occupied: 
 
 def _carry_out(route: Route, *, is_sent_on: bool) -> tuple[str, Actions]:
     match route:
+        case CanaryRoute():
+            return "canary", _canary(route)
         case EmergencyRoute():
             return "emergency", _emergency(route, is_sent_on=is_sent_on)
         case SeatRoute():
@@ -195,8 +202,22 @@ def _emergency(route: EmergencyRoute, *, is_sent_on: bool) -> Actions:
     )
     return (
         *_set({"seatline_service": ""} if is_sent_on else call | _leg(LEG_CALLER, seat_id)),
-        *_bridging(GATEWAY_RING_SECONDS, route.caller_number or ""),
+        # Never what a phone says of itself: where the tenant has no number the carrier shows its own.
+        *_bridging(GATEWAY_RING_SECONDS, route.caller_number or NO_NUMBER),
         ("bridge", leg_variables(towards_help) + "|".join(attempts)),
+    )
+
+
+def _canary(route: CanaryRoute) -> Actions:
+    """The node answers by itself and waits for the canary to hang up. No `limit` counts the call, and no
+    `seatline_service` makes it part of the tenant's.
+    """
+    call = _call(route.party, Direction.INTERNAL, CANARY_DESTINATION) | {"seatline_service": ""}
+    return (
+        *_set(call | _leg(LEG_CANARY, None)),
+        ("answer", ""),
+        ("sleep", str(HELD_MILLISECONDS)),
+        ("hangup", "NORMAL_CLEARING"),
     )
 
 
@@ -206,6 +227,8 @@ def _refused(route: RefusedRoute, *, is_sent_on: bool) -> Actions:
     if is_sent_on:
         return (*_set(refusal), ("hangup", answer.cause))
     leg = LEG_GATEWAY if route.direction is Direction.INBOUND else LEG_CALLER
+    if route.party is not None and route.party.is_canary:
+        leg = LEG_CANARY
     variables = _call(route.party, route.direction, route.destination) | _leg(leg, _seat_id(route.party))
     return (
         *_set(variables | {"seatline_gateway": route.gateway or ""} | refusal),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 
-from switch.documents.dialplan import PROGRESS_SECONDS
+from switch.admission import SIP_ANSWERS, Reason
+from switch.documents.dialplan import NO_NUMBER, PROGRESS_SECONDS
 from switch.documents.markup import DECLARATION, Element, document, element, flag, param
 from switch.documents.settings import Gateway, NodeConfiguration
 from switch.documents.sofia import (
@@ -43,6 +44,9 @@ gateways.
 LOG_ROLLOVER_BYTES = 10_485_760
 LOG_FILES_KEPT = 10
 XML_ANSWER_MAX_BYTES = 1_048_576
+
+ANY_OTHER_CONTEXT = "global"
+"""The context that FreeSWITCH takes where there is none of the name that it looks for (mod_dialplan_xml)."""
 
 NO_CALL = "error/CALL_REJECTED"
 """A dial string that always fails (mod_dptools)."""
@@ -81,6 +85,7 @@ def node_files(settings: NodeConfiguration, *, failed_records: Path, all_records
     return {
         "vars.xml": _included(*_variables(settings)),
         **{f"autoload_configs/{name}.xml": _included(item) for name, item in named.items()},
+        "dialplan/away.xml": _included(_away_context()),
         "dialplan/refused.xml": _included(_refused_context()),
         "dialplan/emergency.xml": _included(_emergency_context(settings)),
         "freeswitch.xml": _top(),
@@ -298,6 +303,20 @@ def _refused_context() -> Element:
     return element("context", element("extension", _always(*actions), name="refused"), name=REFUSED_CONTEXT)
 
 
+def _away_context() -> Element:
+    """Where every other call ends while the API does not answer: for the moment, not for good.
+
+    Without this FreeSWITCH answers 404, which a carrier passes on to its caller; after 503 it tries another way in.
+    """
+    answer = SIP_ANSWERS[Reason.SWITCH_AWAY]
+    actions = (
+        _action("set", f"seatline_refusal={Reason.SWITCH_AWAY.value}"),
+        _action("respond", f"{answer.status} {answer.phrase}"),
+        _action("hangup", answer.cause),
+    )
+    return element("context", element("extension", _always(*actions), name="away"), name=ANY_OTHER_CONTEXT)
+
+
 def _emergency_context(settings: NodeConfiguration) -> Element:
     """For a call that has reached the emergency context while the API does not answer any more.
 
@@ -320,6 +339,9 @@ def _emergency_context(settings: NodeConfiguration) -> Element:
                     _action("set", f"seatline_destination={number}"),
                     _action("set", "hangup_after_bridge=true"),
                     _action("set", "continue_on_fail=false"),
+                    # Which number is the tenant's own only the API knows; a phone's word does not count.
+                    _action("set", f"effective_caller_id_number={NO_NUMBER}"),
+                    _action("set", f"effective_caller_id_name={NO_NUMBER}"),
                     _action(
                         "bridge",
                         f"{{seatline_direction=emergency,seatline_leg=gateway,seatline_destination={number}}}{attempts}",

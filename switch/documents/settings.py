@@ -11,6 +11,11 @@ from urllib.parse import urlsplit
 from infra.kit.addresses import parse_address
 
 MAX_PORT = 65_535
+DEFAULT_MAX_SESSIONS = 5_000
+DEFAULT_SESSIONS_PER_SECOND = 200
+MOST_SESSIONS = 100_000
+MOST_SESSIONS_PER_SECOND = 10_000
+LONGEST_RTP_TIMEOUT_SECONDS = 86_400
 MIN_CHECK_SECONDS = 5
 """mod_sofia takes no shorter `ping`."""
 
@@ -90,8 +95,8 @@ class NodeConfiguration:
     `switch.node_configuration`). `control_networks`: who may connect to the event socket. `api_ca_file`: on
     the node, who vouches for the certificate of an https API; by default the authorities that the node's curl trusts.
     `sip_tls_port`: where phones register over TLS, with what lies in `sip_tls_directory` on the node
-    (`switch.node_certificates`); None: nowhere. Time-outs in seconds; an RTP time-out of 0 never ends a call without
-    media.
+    (`switch.node_certificates`); None: nowhere. `listen_ip`: what the node binds where that is not `sip_ip`, by which
+    phones and carriers reach it. Time-outs in seconds; an RTP time-out of 0 never ends a call without media.
     """
 
     name: str
@@ -110,8 +115,9 @@ class NodeConfiguration:
     api_ca_file: Path | None = None
     sip_tls_port: int | None = None
     sip_tls_directory: Path | None = None
-    max_sessions: int = 5000
-    sessions_per_second: int = 200
+    listen_ip: str | None = None
+    max_sessions: int = DEFAULT_MAX_SESSIONS
+    sessions_per_second: int = DEFAULT_SESSIONS_PER_SECOND
     control_networks: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     rtp_timeout_seconds: int = 0
     rtp_hold_timeout_seconds: int = 0
@@ -136,6 +142,13 @@ class NodeConfiguration:
             _check_at_least(setting, getattr(self, setting), 1)
         for setting in ("rtp_timeout_seconds", "rtp_hold_timeout_seconds", "record_retries"):
             _check_at_least(setting, getattr(self, setting), 0)
+        for setting, most in (
+            ("max_sessions", MOST_SESSIONS),
+            ("sessions_per_second", MOST_SESSIONS_PER_SECOND),
+            ("rtp_timeout_seconds", LONGEST_RTP_TIMEOUT_SECONDS),
+        ):
+            if getattr(self, setting) > most:
+                raise SettingRefused(setting, f"at most {most}")
         names = [gateway.name for gateway in self.gateways]
         if len(set(names)) != len(names):
             raise SettingRefused("gateways", "every name once")
@@ -159,6 +172,11 @@ class NodeConfiguration:
                 raise SettingRefused(setting, "an IP address")
         if ipaddress.ip_address(self.sip_ip).is_unspecified:
             raise SettingRefused("sip_ip", "the one address that phones and carriers reach, not all addresses")
+        if self.listen_ip is not None:
+            if parse_address(self.listen_ip) is None or ipaddress.ip_address(self.listen_ip).is_unspecified:
+                raise SettingRefused("listen_ip", "the one IP address that the node binds")
+            if ipaddress.ip_address(self.listen_ip).version != ipaddress.ip_address(self.sip_ip).version:
+                raise SettingRefused("listen_ip", "an address of the same family as sip_ip")
         for setting in ("esl_port", "sip_port", "external_sip_port", "rtp_start_port", "rtp_end_port"):
             _check_port(setting, getattr(self, setting))
         if self.sip_port == self.external_sip_port:

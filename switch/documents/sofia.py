@@ -137,9 +137,10 @@ def _external(settings: NodeConfiguration) -> Element:
 def _common(settings: NodeConfiguration, port: int, *, tls: str = "false") -> tuple[Element, ...]:
     return (
         param("user-agent-string", "Seatline"),
-        param("sip-ip", settings.sip_ip),
+        param("sip-ip", settings.listen_ip or settings.sip_ip),
         param("sip-port", port),
-        param("rtp-ip", settings.sip_ip),
+        param("rtp-ip", settings.listen_ip or settings.sip_ip),
+        *_advertised(settings),
         param("dialplan", "XML"),
         param("tls", tls),
         flag("manage-presence", False),
@@ -158,6 +159,13 @@ def _common(settings: NodeConfiguration, port: int, *, tls: str = "false") -> tu
         # While a node drains it says so when asked, not only when called.
         flag("sip-options-respond-503-on-busy", True),
     )
+
+
+def _advertised(settings: NodeConfiguration) -> tuple[Element, ...]:
+    """What SIP and SDP name instead of the address that the node binds, towards everybody outside its own network."""
+    if settings.listen_ip in (None, settings.sip_ip):
+        return ()
+    return param("ext-sip-ip", settings.sip_ip), param("ext-rtp-ip", settings.sip_ip)
 
 
 def _media_timeouts(settings: NodeConfiguration) -> tuple[Element, ...]:

@@ -8,7 +8,7 @@ from litestar.params import FromPath, JSONBody
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from switch.draining import drains
-from switch.draining.schemas import DrainOrder
+from switch.draining.schemas import DrainOrder, SweepEnd
 from switch.schemas import NodeView, node_view
 
 
@@ -40,4 +40,19 @@ async def cancel_node_drain(node_id: FromPath[str], session: NamedDependency[Asy
     return node_view(node, await drains.find(session, node.node_id))
 
 
-ROUTES = [drain_node, cancel_node_drain]
+@post(
+    "/v1/nodes/{node_id:str}/end-sweep",
+    permission="nodes:write",
+    tags=["Nodes"],
+    operation_id="EndNodeSweep",
+    status_code=200,
+)
+async def end_node_sweep(
+    node_id: FromPath[str], data: JSONBody[SweepEnd], session: NamedDependency[AsyncSession]
+) -> NodeView:
+    """Go on with a drain that waits for call records which will not come; they stay reported as missing."""
+    node = await drains.end_sweep(session, node_id, reason=data.reason)
+    return node_view(node, await drains.find(session, node.node_id))
+
+
+ROUTES = [drain_node, cancel_node_drain, end_node_sweep]

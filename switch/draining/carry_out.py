@@ -7,6 +7,7 @@ supervisor, a cancellation) writes nothing. Every command is harmless when repea
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,7 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit import audit, clock, jobs, logs
 from infra.kit.database import PLATFORM, Database, Scope
 from switch import node_lease
+from switch.canary_call import CANARY_DESTINATION
 from switch.commands import LiveLeg, read_channels
+from switch.completeness.models import SeenLeg
 from switch.documents.sofia import EXTERNAL_PROFILE
 from switch.draining.drains import change_state, find
 from switch.draining.models import NodeDrain
@@ -29,10 +32,11 @@ from switch.draining.states import (
     event_of,
     is_open,
     may_end,
+    waits_for,
 )
 from switch.esl.client import EslConnection
 from switch.esl.errors import EslCommandRefused, EslError
-from switch.models import CallRecord, Node, Placement
+from switch.models import CallRecord, Node, Placement, SetAsideRecord
 from switch.node_lease import WELCOME_NODE, Lease
 
 RETURN_TENANTS = "provisioning.return_tenants"
@@ -125,7 +129,9 @@ class Drainer:
 
     async def _learn_tenants(self, connection: EslConnection, drain: NodeDrain, legs: tuple[LiveLeg, ...]) -> None:
         """Remember whose the legs are, so that their records can be waited for when they have ended."""
-        unknown = [leg.leg_id for leg in legs if leg.leg_id not in drain.legs]
+        # The canary's record will not be among the tenant's; nor is it worth waiting for who else dials this in vain.
+        waited_for = [leg.leg_id for leg in legs if leg.destination != CANARY_DESTINATION]
+        unknown = [leg_id for leg_id in waited_for if leg_id not in drain.legs]
         room = max(0, MAX_REMEMBERED_LEGS - len(drain.legs))
         learnt: dict[str, str | None] = {}
         for leg_id in unknown[: min(room, MAX_LEGS_A_LOOK)]:
@@ -178,6 +184,10 @@ class Drainer:
         drain.tenants_left = facts.tenants_left
         if facts.records_awaited is not None:
             drain.records_awaited = facts.records_awaited
+        if drain.problem is None:
+            drain.problem = waits_for(phase, facts)
+            if drain.problem is not None and not seen.problem:
+                log.warning("drain.records_missing", node=node.name, records=drain.records_awaited)
         event = event_of(phase, facts)
         if event is not None:
             await self._step(session, node, drain, after(phase, event))
@@ -199,6 +209,7 @@ class Drainer:
             is_resumed=look.is_resumed,
             legs_left=None if look.legs is None else len(look.legs),
             records_awaited=awaited,
+            is_waived=drain.sweep_waived_because is not None,
         )
 
     async def _step(self, session: AsyncSession, node: Node, drain: NodeDrain, following: Phase) -> None:
@@ -212,8 +223,6 @@ class Drainer:
             change_state(node, NODE_STATES[following])
         if following is Phase.CANCELLED:
             await self._back_in_service(session, drain)
-        if following is Phase.DRAINED and drain.records_awaited:
-            log.warning("drain.records_missing", node=node.name, records=drain.records_awaited)
         log.info("drain.step", node=node.name, before=before, phase=following.value)
 
     async def _back_in_service(self, session: AsyncSession, drain: NodeDrain) -> None:
@@ -236,4 +245,19 @@ async def _records_awaited(session: AsyncSession, drain: NodeDrain) -> int:
         CallRecord.leg_id.in_(list(whose)),
     )
     arrived = set((await session.execute(query)).scalars())
-    return len(whose.keys() - arrived)
+    missing = whose.keys() - arrived
+    return len(missing - await _told_otherwise(session, missing)) if missing else 0
+
+
+async def _told_otherwise(session: AsyncSession, leg_ids: Collection[str]) -> set[str]:
+    """Of these legs those whose record was set aside, or that no record will come of."""
+    set_aside = (
+        select(SetAsideRecord.record_id)
+        .where(
+            SetAsideRecord.boot_id == SeenLeg.boot_id,
+            SetAsideRecord.session_number == SeenLeg.session_number,
+        )
+        .exists()
+    )
+    query = select(SeenLeg.leg_id).where(SeenLeg.leg_id.in_(list(leg_ids)), SeenLeg.is_void | set_aside)
+    return set((await session.execute(query)).scalars())

@@ -11,8 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit import audit, clock, jobs
 from infra.kit.database import PLATFORM
 from infra.kit.ids import is_id
+from infra.kit.problems import InvalidInput
 from switch import nodes
-from switch.draining.errors import DrainDeadlineRefused, DrainPastItsDeadline, NodeNotActive, NodeNotDraining
+from switch.draining.errors import (
+    DrainDeadlineRefused,
+    DrainPastItsDeadline,
+    NodeNotActive,
+    NodeNotDraining,
+    NodeNotSweeping,
+)
 from switch.draining.models import NodeDrain
 from switch.draining.states import (
     MOVABLE_DEADLINE_PHASES,
@@ -29,6 +36,7 @@ from switch.node_lease import EVACUATE_NODE
 
 DEFAULT_DEADLINE = timedelta(minutes=30)
 LONGEST_DEADLINE = timedelta(days=7)
+REASON_LIMIT_CHARACTERS = 500
 
 
 async def request(session: AsyncSession, node_id: str, *, deadline: datetime | None = None) -> Node:
@@ -58,7 +66,7 @@ async def request(session: AsyncSession, node_id: str, *, deadline: datetime | N
     drain.requested_at = drain.phase_changed_at = now
     drain.deadline_at = deadline
     drain.tenants_left = drain.legs_ended = 0
-    drain.legs_left = drain.records_awaited = drain.problem = None
+    drain.legs_left = drain.records_awaited = drain.problem = drain.sweep_waived_because = None
     drain.legs = {}
     drain.returns_tenants = False
     change_state(node, NODE_STATES[Phase.MOVING])
@@ -90,6 +98,26 @@ async def cancel(session: AsyncSession, node_id: str) -> Node:
     if node.state in NODE_STATES.values():  # a dead node stays dead until it answers
         change_state(node, NODE_STATES[Phase.CANCELLING])
     await audit.record(session, PLATFORM, "node.drain_cancelled", node.node_id, name=node.name, phase=phase.value)
+    return node
+
+
+async def end_sweep(session: AsyncSession, node_id: str, *, reason: str) -> Node:
+    """Go on without the records that a sweeping node still owes; they stay counted as missing until they come.
+
+    Doing so again changes nothing. Raises `NodeUnknown`, `NodeNotSweeping`, `InvalidInput`.
+    """
+    words = reason.strip()
+    if not words or len(words) > REASON_LIMIT_CHARACTERS:
+        raise InvalidInput(f"Say why, in at most {REASON_LIMIT_CHARACTERS} characters.", field="reason")
+    node = await _locked_node(session, node_id)
+    drain = await find(session, node.node_id)
+    if drain is None or drain.phase != Phase.SWEEPING.value:
+        phase = "not being drained" if drain is None else drain.phase
+        raise NodeNotSweeping(f"The node {node.name} is {phase}; it waits for no records.")
+    if drain.sweep_waived_because is None:
+        drain.sweep_waived_because = words
+        facts = {"name": node.name, "reason": words, "records": drain.records_awaited}
+        await audit.record(session, PLATFORM, "node.sweep_ended", node.node_id, **facts)
     return node
 
 

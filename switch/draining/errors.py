@@ -17,6 +17,12 @@ class NodeNotDraining(Conflict):
     code = "node_not_draining"
 
 
+class NodeNotSweeping(Conflict):
+    """The node's drain waits for no call records."""
+
+    code = "node_not_sweeping"
+
+
 class DrainPastItsDeadline(Conflict):
     """The drain has passed the phase in which its deadline matters."""
 

@@ -33,5 +33,7 @@ class NodeDrain(Base):
     """Leg id to tenant id (or None) of every leg seen since the pause, at most `carry_out.MAX_REMEMBERED_LEGS`."""
     returns_tenants: Mapped[bool]
     """Whether a cancelled drain brings the tenants back at once."""
+    sweep_waived_because: Mapped[str | None]
+    """Why a person has ended the sweep although records were missing; who, the audit trail says."""
     problem: Mapped[str | None]
     """Why the last look led to nothing; None when it did."""

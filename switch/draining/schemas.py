@@ -14,12 +14,19 @@ class DrainOrder(Body):
     deadline: datetime | None = None
 
 
+class SweepEnd(Body):
+    """Why a drain goes on although call records are missing."""
+
+    reason: str
+
+
 class DrainView(View):
     """The latest drain of a node.
 
     `phase`: moving, pausing, waiting, ending, sweeping, drained, cancelling or cancelled. `tenants_left`: tenants that
     it still serves for want of another node. `legs_left`: legs on it at the last look. `legs_ended`: legs that the
-    deadline ended. `records_awaited`: legs whose call records have not come. `problem`: why the last look failed.
+    deadline ended. `records_awaited`: legs whose call records have not come. `sweep_waived_because`: why a person went
+    on without them. `problem`: why the last look failed, or what is waited for.
     """
 
     phase: str
@@ -30,6 +37,7 @@ class DrainView(View):
     legs_left: int | None
     legs_ended: int
     records_awaited: int | None
+    sweep_waived_because: str | None
     problem: str | None
 
 
@@ -44,5 +52,6 @@ def drain_view(drain: NodeDrain) -> DrainView:
         legs_left=drain.legs_left,
         legs_ended=drain.legs_ended,
         records_awaited=drain.records_awaited,
+        sweep_waived_because=drain.sweep_waived_because,
         problem=drain.problem,
     )

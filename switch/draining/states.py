@@ -25,7 +25,7 @@ class Phase(StrEnum):
     ENDING = "ending"
     """The deadline is over: what still runs is ended."""
     SWEEPING = "sweeping"
-    """No call is left; the records of the last ones are waited for."""
+    """No call is left; the records of the last ones are waited for, as long as it takes."""
     DRAINED = "drained"
     """The node may be stopped. It stays paused, also when it is started again, until the drain is cancelled."""
     CANCELLING = "cancelling"
@@ -76,8 +76,10 @@ MOVABLE_DEADLINE_PHASES = frozenset({Phase.MOVING, Phase.PAUSING, Phase.WAITING}
 MOVE_LIMIT = timedelta(seconds=30)
 """Tenants that have not moved by then (there is nowhere to go) do not hold the drain up; how many is shown."""
 
-SWEEP_LIMIT = timedelta(minutes=2)
-"""Records that have not come by then lie on the node's disk: the node is drained, and their number stays shown."""
+SWEEP_PATIENCE = timedelta(minutes=2)
+"""Records that have not come by then lie on the node's disk, or were never written: from then on the drain says what it
+waits for. It goes on when they come, or when a person says so.
+"""
 
 EMERGENCY_GRACE = timedelta(minutes=30)
 """An emergency call is not cut at the deadline but only this much later."""
@@ -95,7 +97,8 @@ class Facts:
     """What was found out since the last look. None: it was not looked at in this phase.
 
     `tenants_left`: tenants that the node still serves. `has_refuge`: another node is active. `legs_left`: legs listed.
-    `records_awaited`: legs seen during the drain whose call records have not come.
+    `records_awaited`: legs seen during the drain whose call records have not come. `is_waived`: a person has said to go
+    on without them.
     """
 
     since_request: timedelta
@@ -107,6 +110,7 @@ class Facts:
     is_resumed: bool = False
     legs_left: int | None = None
     records_awaited: int | None = None
+    is_waived: bool = False
 
 
 def is_open(phase: Phase) -> bool:
@@ -136,7 +140,17 @@ def _is_quiet(facts: Facts) -> bool:
 
 
 def _is_swept(facts: Facts) -> bool:
-    return facts.records_awaited == 0 or facts.in_phase >= SWEEP_LIMIT
+    return facts.records_awaited == 0 or facts.is_waived
+
+
+def waits_for(phase: Phase, facts: Facts) -> str | None:
+    """What a drain that takes longer than it should waits for, in words; None where nothing is the matter."""
+    if phase is not Phase.SWEEPING or _is_swept(facts) or facts.in_phase < SWEEP_PATIENCE:
+        return None
+    return (
+        f"the records of {facts.records_awaited} legs have not come: see that the node's shipper runs, or go on "
+        "without them (POST /v1/nodes/{node_id}/end-sweep, with the reason)"
+    )
 
 
 SIGNS: Mapping[Phase, tuple[tuple[Event, Callable[[Facts], bool]], ...]] = MappingProxyType(

@@ -77,7 +77,7 @@ async def delete_sip_edge(edge_id: FromPath[str], session: NamedDependency[Async
     await edges.delete_edge(session, edge_id)
 
 
-@get("/v1/tenants/{tenant_id:str}/srv-records", permission="seats:read", tags=TAGS, operation_id="GetSrvRecords")
+@get("/v1/tenants/{tenant_id:str}/srv-records", permission="tenants:read", tags=TAGS, operation_id="GetSrvRecords")
 async def get_srv_records(
     tenant_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
 ) -> ZoneView:

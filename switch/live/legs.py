@@ -11,7 +11,8 @@ from collections import OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+
+from switch.canary_call import Told, is_canary
 
 MAX_LEGS = 20_000
 """Of one node; what is beyond is counted, and shown when there is room again."""
@@ -41,14 +42,6 @@ _ENDINGS = frozenset({"CHANNEL_HANGUP", "CHANNEL_HANGUP_COMPLETE"})
 _ENDED_STATES = frozenset({"CS_HANGUP", "CS_REPORTING", "CS_DESTROY"})
 _MICROSECONDS = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Told(Protocol):
-    """An event, or what `uuid_dump` answers: headers by name."""
-
-    def get(self, name: str, default: str = "") -> str:
-        """A header's value."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +155,9 @@ class LiveLegs:
             return
         if leg_id in self._ended:
             return  # an event that was overtaken by the leg's end
+        if is_canary(told):
+            self._let_go(leg_id)
+            return
         known = self._known.get(leg_id)
         leg = read_leg(told, now=now, before=known.leg if known else None)
         if leg is None:
@@ -179,6 +175,9 @@ class LiveLegs:
 
     def learn(self, told: Told, *, now: datetime, at_seconds: float) -> None:
         """Take in what the node answered about one leg."""
+        if is_canary(told):
+            self._let_go(told.get("Unique-ID"))
+            return
         known = self._known.get(told.get("Unique-ID"))
         leg = read_leg(told, now=now, before=known.leg if known else None)
         if leg is not None and leg.leg_id not in self._ended:
@@ -261,12 +260,16 @@ class LiveLegs:
             self._changed.add(leg_id)
 
     def _end(self, leg_id: str) -> None:
+        if leg_id not in self._known and leg_id not in self._ended:
+            self.unknown_events += 1
+        self._let_go(leg_id)
+
+    def _let_go(self, leg_id: str) -> None:
+        """Of a leg that has ended, or is nobody's because the system itself calls, nothing is shown from here on."""
         known = self._known.pop(leg_id, None)
         self._changed.discard(leg_id)
         if known is not None and known.leg.tenant_id is not None:
             self._gone[leg_id] = known.leg.tenant_id
-        elif known is None and leg_id not in self._ended:
-            self.unknown_events += 1
         self._ended[leg_id] = None
         while len(self._ended) > MAX_REMEMBERED_ENDS:
             self._ended.popitem(last=False)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from switch.accounts import CANARY
+from switch.canary_call import CANARY
 from switch.esl.frames import Event
 from switch.live.legs import MAX_VALUE_CHARACTERS, plain
 

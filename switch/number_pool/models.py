@@ -38,7 +38,7 @@ class NumberEvent(Base):
     event_id: Mapped[str] = mapped_column(primary_key=True)
     """Grows with time."""
     event: Mapped[str]
-    """`added`, `assigned`, `released`, `freed` or `removed`."""
+    """`added`, `assigned`, `changed`, `released`, `freed` or `removed`."""
     tenant_id: Mapped[str | None]
     actor: Mapped[str]
     occurred_at: Mapped[datetime]

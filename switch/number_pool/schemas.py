@@ -26,7 +26,7 @@ class PooledNumberView(View):
 
 
 class NumberEventView(View):
-    """Something that happened to a number: `added`, `assigned`, `released`, `freed` or `removed`."""
+    """Something that happened to a number: `added`, `assigned`, `changed`, `released`, `freed` or `removed`."""
 
     event_id: str
     number: str

@@ -80,6 +80,11 @@ async def released(session: AsyncSession, digits: str, tenant_id: str, *, quaran
         await _note(session, [digits], "freed", None, now)
 
 
+async def changed(session: AsyncSession, digits: str, tenant_id: str) -> None:
+    """Note that a tenant's number rings elsewhere now, or is shown or not."""
+    await _note(session, [digits], "changed", tenant_id, clock.now())
+
+
 async def free_what_is_due(session: AsyncSession) -> int:
     """Free numbers whose quarantine is over; returns how many (at most `FREED_AT_ONCE_LIMIT`, the rest next time)."""
     now = clock.now()

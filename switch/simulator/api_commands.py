@@ -64,6 +64,7 @@ class ApiCommands:
             "echo": self._echo,
             "fsctl": self._fsctl,
             "global_getvar": self._global_getvar,
+            "global_setvar": self._global_setvar,
             "hostname": self._hostname,
             "hupall": self._hupall,
             "limit_usage": self._limit_usage,
@@ -275,6 +276,13 @@ class ApiCommands:
         if not argument:
             return "".join(f"{name}={value}\n" for name, value in variables.items())
         return variables.get(argument, "")
+
+    async def _global_setvar(self, argument: str) -> str:
+        name, separator, value = argument.partition("=")
+        if not name or not separator:
+            return "-USAGE: global_setvar <var>=<value> [=<value2>]\n"
+        self.core.global_variables[name] = value
+        return "+OK"
 
     async def _module_exists(self, argument: str) -> str:
         return "true" if argument in self.core.modules else "false"

@@ -103,7 +103,8 @@ def _profile(profile: ProfileState) -> str:
         ("Challenge Realm", "auto_to"),
         ("SIP-IP", profile.address[0]),
         ("URL", profile.url),
-        ("BIND-URL", f"{profile.url};transport=udp"),
+        ("BIND-URL", f"{profile.url};transport=udp,tcp"),
+        *_tls_urls(profile),
         ("CALLS-IN", str(profile.calls_in)),
         ("FAILED-CALLS-IN", str(profile.failed_calls_in)),
         ("CALLS-OUT", str(profile.calls_out)),
@@ -112,6 +113,13 @@ def _profile(profile: ProfileState) -> str:
     ]
     lines = [f"{name:<17}\t{value}" for name, value in values]
     return "\n".join([_RULE, *lines, ""])
+
+
+def _tls_urls(profile: ProfileState) -> list[tuple[str, str]]:
+    url = profile.tls_url
+    if url is None:
+        return []
+    return [("TLS-URL", url), ("TLS-BIND-URL", f"sips:{url.removeprefix('sip:')};transport=tls")]
 
 
 def _gateway_address(gateway: GatewaySettings) -> str:

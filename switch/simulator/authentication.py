@@ -127,7 +127,7 @@ def auth_form(
         ("sip_contact_host", contact.uri.host if contact else ""),
         ("sip_to_user", to_uri.user),
         ("sip_to_host", to_uri.host),
-        ("sip_via_protocol", "udp"),
+        ("sip_via_protocol", request.top_via.transport.lower()),
         ("sip_from_user", from_uri.user),
         ("sip_from_host", from_uri.host),
         ("sip_call_id", request.call_id),

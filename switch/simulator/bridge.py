@@ -13,8 +13,9 @@ from switch.simulator import causes
 from switch.simulator.channel import Channel
 from switch.simulator.core import SwitchCore
 from switch.simulator.dial_string import DialString, DialStringRefused, Target, parse_dial_string
-from switch.simulator.leg import Leg, OutboundLeg
+from switch.simulator.leg import Leg
 from switch.simulator.originate import Originator, Placed, Result
+from switch.simulator.outbound_leg import OutboundLeg
 from switch.simulator.settings import is_true
 
 DEFAULT_ORIGINATE_SECONDS = 60.0

@@ -40,6 +40,8 @@ class ProfileState:
     gateways: dict[str, GatewaySettings]
     gateways_down: set[str] = field(default_factory=set[str])
     """Those that did not answer when they were last asked."""
+    tls_address: tuple[str, int] | None = None
+    """Where it takes SIP over TLS, if at all."""
     calls_in: int = 0
     calls_out: int = 0
     failed_calls_in: int = 0
@@ -49,6 +51,17 @@ class ProfileState:
     def url(self) -> str:
         """The profile's own address, such as `sip:mod_sofia@127.0.0.1:5060`."""
         return f"sip:mod_sofia@{self.address[0]}:{self.address[1]}"
+
+    @property
+    def tls_url(self) -> str | None:
+        """The same over TLS."""
+        return f"sip:mod_sofia@{self.tls_address[0]}:{self.tls_address[1]}" if self.tls_address else None
+
+    def contact(self, transport: str) -> str:
+        """What the profile calls itself in the Contact header of messages over UDP, TCP or TLS."""
+        if transport == "UDP":
+            return f"<{self.url}>"
+        return f"<{(self.tls_url if transport == 'TLS' else None) or self.url};transport={transport.lower()}>"
 
 
 @dataclass

@@ -86,12 +86,12 @@ def _value(name: str, lookup: Lookup) -> str:
 
 
 def find_context(section: ElementTree.Element | None, name: str) -> ElementTree.Element | None:
-    """The `<context>` of this name, or the one called `any`."""
+    """The `<context>` of this name, or the one called `global`."""
     if section is None:
         return None
     contexts = {context.get("name", ""): context for context in section.iter("context")}
     found = contexts.get(name)
-    return found if found is not None else contexts.get("any")
+    return found if found is not None else contexts.get("global")
 
 
 def hunt(context: ElementTree.Element, lookup: Lookup) -> tuple[Extension, ...]:

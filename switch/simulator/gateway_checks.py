@@ -13,6 +13,7 @@ from switch.simulator.core import SwitchCore
 from switch.simulator.leg_texts import new_call_id_like_freeswitch
 from switch.simulator.settings import GatewaySettings
 from switch.simulator.sip_profile import SipProfile
+from switch.simulator.sip_sockets import UDP
 from switch.sip.dialog import new_tag
 from switch.sip.endpoint import resolve
 from switch.sip.errors import SipError
@@ -73,9 +74,8 @@ class GatewayChecks:
         headers.add("Call-ID", new_call_id_like_freeswitch())
         headers.add("CSeq", f"{1 + secrets.randbelow(2**30)} OPTIONS")
         request = Request(headers=headers, method="OPTIONS", uri=str(uri))
-        return (
-            await self._profile.endpoint.request(request, await resolve(*uri.address), timeout_seconds=ANSWER_SECONDS)
-        ).status
+        endpoint = self._profile.endpoint(UDP)
+        return (await endpoint.request(request, await resolve(*uri.address), timeout_seconds=ANSWER_SECONDS)).status
 
     def _note(self, gateway: GatewaySettings, status: int) -> None:
         down = self._profile.state.gateways_down

@@ -9,14 +9,14 @@ from switch.simulator.channel import Channel
 from switch.simulator.events import now_microseconds
 from switch.simulator.leg_host import LegHost
 from switch.simulator.leg_texts import SDP_TYPE, reason_header, session_description
+from switch.simulator.protection import NEGOTIATED, Protection, answer_to, described
 from switch.simulator.settings import is_true
 from switch.sip.dialog import Dialog
-from switch.sip.digest import Challenge, a1_hash, answer
-from switch.sip.errors import SipError, SipSyntaxError
-from switch.sip.message import Request, Response
-from switch.sip.sdp import Audio, Direction
+from switch.sip.endpoint import SipEndpoint
+from switch.sip.errors import SipError
+from switch.sip.message import Request
+from switch.sip.sdp import SUITE, Direction
 from switch.sip.transactions import ClientTransaction, ServerTransaction
-from switch.sip.uri import NameAddress
 
 _CANCELLED = {
     "sip_invite_failure_status": "487",
@@ -26,25 +26,25 @@ _CANCELLED = {
     "proto_specific_hangup_cause": "sip:487",
 }
 _OK = 200
-REDIRECTIONS = frozenset({300, 301, 302, 305})
 
 
 class Leg:
-    """What both directions share: the dialog and its end."""
+    """What both directions share: the dialog and its end. It stays with the socket, and so the transport, that it began
+    over.
+    """
 
-    def __init__(self, host: LegHost, channel: Channel) -> None:
+    def __init__(self, host: LegHost, channel: Channel, endpoint: SipEndpoint) -> None:
         self.host = host
         self.core = host.core
         self.channel = channel
+        self.endpoint = endpoint
         self.dialog: Dialog | None = None
         channel.end = self._end
-        self._sdp = session_description(host.state.address[0], channel.session_number)
 
     @property
     def contact(self) -> tuple[str, str]:
         """Our Contact header in this leg."""
-        address = self.host.state.address
-        return "Contact", f"<sip:mod_sofia@{address[0]}:{address[1]}>"
+        return "Contact", self.host.state.contact(self.endpoint.transport)
 
     def receive(self, transaction: ServerTransaction) -> None:
         """A request inside the dialog."""
@@ -93,20 +93,26 @@ class Leg:
     def _take_offer(self, transaction: ServerTransaction) -> None:
         """A new description within the call; one that no longer listens puts us on hold (RFC 3264, section 8.4)."""
         direction: Direction = "sendrecv"
-        if transaction.request.body:
-            try:
-                direction = Audio.parse(transaction.request.body).mirrored
-            except SipSyntaxError:
-                transaction.respond(488)
-                return
+        offer = described(transaction.request.body)
+        protection = answer_to(offer)
+        if protection is None or (offer is None and transaction.request.body):
+            transaction.respond(488)
+            return
+        if offer is not None:
+            direction = offer.mirrored
             self.core.hold(self.channel, is_held=direction in ("recvonly", "inactive"))
-        answer = session_description(self.host.state.address[0], self.channel.session_number, direction)
+        answer = self.describe(protection, direction)
         transaction.respond(_OK, headers=[self.contact], content_type=SDP_TYPE, body=answer)
+
+    def describe(self, protection: Protection, direction: Direction = "sendrecv") -> bytes:
+        """Our session description in this leg."""
+        return session_description(self.host.state.address[0], self.channel.session_number, direction, protection)
 
     def _end(self, cause: str) -> None:
         raise NotImplementedError
 
-    def _send_bye(self, cause: str) -> None:
+    def send_bye(self, cause: str) -> None:
+        """End the call at the far end."""
         request = self._within_dialog("BYE")
         if request is None:
             return
@@ -120,9 +126,9 @@ class Leg:
     def _send_within(self, request: Request) -> None:
         assert self.dialog is not None  # noqa: S101 - it made the request
         try:
-            transaction = self.host.endpoint.send(request, self.dialog.destination)
+            transaction = self.endpoint.send(request, self.dialog.destination)
         except SipError:
-            # The socket is closed: the far end learns it from its own timers.
+            # The socket is closed, or the far end's connection is: it learns it from its own timers.
             return
         self.core.spawn(_settled(transaction))
 
@@ -131,8 +137,9 @@ class InboundLeg(Leg):
     """A leg that called us."""
 
     def __init__(self, host: LegHost, channel: Channel, transaction: ServerTransaction) -> None:
-        super().__init__(host, channel)
+        super().__init__(host, channel, transaction.endpoint)
         self.transaction = transaction
+        self._answer: bytes | None = None
         self.core.spawn(self._watch_cancel())
 
     async def _watch_cancel(self) -> None:
@@ -165,11 +172,14 @@ class InboundLeg(Leg):
         channel = self.channel
         if channel.is_answered or channel.times.progress_media or not channel.is_up:
             return
+        sdp = self._negotiate()
+        if sdp is None:
+            return
         now = now_microseconds()
         channel.times.progress = channel.times.progress or now
         channel.times.progress_media = now
         self.core.fire("CHANNEL_PROGRESS_MEDIA", channel)
-        self.transaction.respond(183, headers=[self.contact], content_type=SDP_TYPE, body=self._sdp)
+        self.transaction.respond(183, headers=[self.contact], content_type=SDP_TYPE, body=sdp)
 
     def answer(self) -> bool:
         """200 OK with our SDP; False when the caller was faster with a CANCEL."""
@@ -178,8 +188,11 @@ class InboundLeg(Leg):
             return True
         if not channel.is_up:
             return False
+        sdp = self._negotiate()
+        if sdp is None:
+            return False
         dialog = Dialog.as_called(self.transaction.request, self.transaction.to_tag, self.transaction.source)
-        if not self.transaction.respond(_OK, headers=[self.contact], content_type=SDP_TYPE, body=self._sdp):
+        if not self.transaction.respond(_OK, headers=[self.contact], content_type=SDP_TYPE, body=sdp):
             return False
         self.dialog = dialog
         channel.set("sip_to_tag", self.transaction.to_tag)
@@ -191,6 +204,18 @@ class InboundLeg(Leg):
         self.core.answered(channel)
         self.core.spawn(self._await_acknowledgement())
         return True
+
+    def _negotiate(self) -> bytes | None:
+        """Our answer to the caller's offer, the same each time; None, and the leg is over, when there can be none."""
+        if self._answer is None:
+            protection = answer_to(described(self.transaction.request.body))
+            if protection is None:
+                self.core.hang_up(self.channel, "INCOMPATIBLE_DESTINATION")
+                return None
+            if protection.crypto_tag is not None:
+                self.channel.set(NEGOTIATED, SUITE)
+            self._answer = self.describe(protection)
+        return self._answer
 
     async def _await_acknowledgement(self) -> None:
         if not await self.transaction.wait_acknowledged() and self.channel.is_up:
@@ -214,169 +239,12 @@ class InboundLeg(Leg):
     def _end(self, cause: str) -> None:
         if self.channel.is_answered:
             if self.channel.variables.get("sip_hangup_disposition") != "recv_bye":
-                self._send_bye(cause)
+                self.send_bye(cause)
         elif self.transaction.final_status is None:
             self.channel.variables["sip_hangup_disposition"] = "send_refuse"
             self.host.state.failed_calls_in += 1
             self.transaction.respond(self._refusal_status(cause), headers=[reason_header(cause)])
         self.host.release(self)
-
-
-class OutboundLeg(Leg):
-    """A leg that we call. `outcome` becomes `answered` or the cause of its end."""
-
-    def __init__(
-        self,
-        host: LegHost,
-        channel: Channel,
-        request: Request,
-        destination: tuple[str, int],
-        credentials: tuple[str, str] | None = None,
-    ) -> None:
-        super().__init__(host, channel)
-        self.progressed = asyncio.Event()
-        self.media_opened = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        self.started_at_seconds = loop.time()
-        self.outcome: asyncio.Future[str] = loop.create_future()
-        self._request = request
-        self._destination = destination
-        self._credentials = credentials
-        self._transaction: ClientTransaction | None = None
-
-    def start(self) -> None:
-        """Send the INVITE."""
-        self.channel.state = "CS_CONSUME_MEDIA"
-        self._request.headers.set(*self.contact)
-        self._request.set_body(SDP_TYPE, self._sdp)
-        self.host.expect(self)
-        self.core.spawn(self._invite())
-
-    @property
-    def answered_dialog(self) -> Dialog | None:
-        """The dialog, also when its answer has come but nothing has been made of it yet."""
-        return self.dialog or (self._transaction.dialog if self._transaction is not None else None)
-
-    async def _invite(self) -> None:
-        try:
-            response = await self._send(self._request)
-            if response.status in {401, 407} and self._credentials is not None and self.channel.is_up:
-                response = await self._send(self._authenticated(response))
-        except SipError:
-            self._over("RECOVERY_ON_TIMER_EXPIRE")
-            return
-        if response.status >= 300:
-            self._refused(response)
-            return
-        dialog = Dialog.as_caller(self._request, response, self._destination)
-        self.dialog = dialog
-        if not self.channel.is_up:
-            # The answer crossed our CANCEL: hang up what nobody wants any more (RFC 3261 9.1).
-            self._send_bye(self.channel.hangup_cause)
-            return
-        self.host.adopt(self)
-        self._note_parties(response)
-        self.channel.set("sip_to_tag", dialog.key[2])
-        self.core.answered(self.channel)
-        self._settle("answered")
-
-    async def _send(self, request: Request) -> Response:
-        self._request = request
-        self._transaction = self.host.endpoint.send(request, self._destination, on_provisional=self._progress)
-        return await self._transaction.final()
-
-    def _authenticated(self, response: Response) -> Request:
-        user, password = self._credentials or ("", "")
-        name = "WWW-Authenticate" if response.status == 401 else "Proxy-Authenticate"
-        challenge = Challenge.parse(response.header(name))
-        old = self._request
-        headers = old.headers.copy()
-        headers.remove("Via")
-        number = old.sequence[0] + 1
-        headers.set("CSeq", f"{number} INVITE")
-        credentials = answer(
-            challenge,
-            method="INVITE",
-            uri=old.uri,
-            user=user,
-            hashed_a1=a1_hash(user, challenge.realm, password),
-        )
-        headers.set("Authorization" if response.status == 401 else "Proxy-Authorization", str(credentials))
-        return Request(headers=headers, body=old.body, method="INVITE", uri=old.uri)
-
-    def _progress(self, response: Response) -> None:
-        if response.status <= 100 or not self.channel.is_up:
-            return
-        now = now_microseconds()
-        self._note_parties(response)
-        if not self.channel.times.progress:
-            self.channel.times.progress = now
-            self.core.fire("CHANNEL_PROGRESS", self.channel)
-            self.channel.call_state = "RINGING"
-        if response.body and not self.channel.times.progress_media:
-            self.channel.times.progress_media = now
-            self.core.fire("CHANNEL_PROGRESS_MEDIA", self.channel)
-            self.media_opened.set()
-        self.progressed.set()
-
-    def _note_parties(self, response: Response) -> None:
-        """The variables mod_sofia takes from the first answer that is more than 100 Trying."""
-        own, called = response.from_address.uri, response.to_address.uri
-        self.channel.set("sip_from_user", own.user)
-        self.channel.set("sip_from_uri", f"{own.user}@{own.host}")
-        self.channel.set("sip_from_host", own.host)
-        self.channel.set("sip_to_user", called.user)
-        self.channel.set("sip_to_host", called.host)
-
-    def _refused(self, response: Response) -> None:
-        variables = self.channel.variables
-        variables["sip_invite_failure_status"] = str(response.status)
-        variables["sip_invite_failure_phrase"] = response.reason
-        variables["sip_term_status"] = str(response.status)
-        variables["proto_specific_hangup_cause"] = f"sip:{response.status}"
-        if self.channel.is_up:
-            variables["sip_hangup_disposition"] = "recv_refuse"
-        self.host.state.failed_calls_out += 1
-        cause = self._redirected(response) or causes.from_sip(response.status)
-        variables["sip_term_cause"] = str(causes.q850(cause))
-        self._over(cause)
-
-    def _redirected(self, response: Response) -> str | None:
-        """The cause with which a leg ends that was sent elsewhere, after its caller was told; None: it was not.
-
-        With `manual-redirect`, as our profiles have it (`sofia_handle_sip_r_invite`): the caller goes through the
-        dialplan again, the address itself is never called.
-        """
-        contacts = response.headers.all("Contact")
-        if response.status not in REDIRECTIONS:
-            return None
-        if is_true(self.channel.variables.get("outbound_redirect_fatal")):
-            return "REQUESTED_CHAN_UNAVAIL"
-        caller = self.channel.originator
-        if caller is not None and caller.is_up and contacts:
-            context = self.channel.variables.get("sip_redirect_context") or "redirected"
-            caller.rerouted_to = (NameAddress.parse(contacts[0]).uri.user, context)
-        return "REDIRECTION_TO_NEW_DESTINATION"
-
-    def _over(self, cause: str) -> None:
-        self.core.hang_up(self.channel, cause)
-        self._settle(self.channel.hangup_cause)
-
-    def _settle(self, outcome: str) -> None:
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
-
-    def _end(self, cause: str) -> None:
-        if self.dialog is not None:
-            if self.channel.variables.get("sip_hangup_disposition") != "recv_bye":
-                self._send_bye(cause)
-        elif self._transaction is not None and not self._transaction.is_finished:
-            self.channel.variables["sip_hangup_disposition"] = "send_cancel"
-            self.channel.variables["sip_invite_failure_status"] = "487"
-            self.channel.variables["sip_invite_failure_phrase"] = "CANCEL"
-            self._transaction.cancel()
-        self.host.release(self)
-        self._settle(cause)
 
 
 async def _settled(transaction: ClientTransaction) -> None:

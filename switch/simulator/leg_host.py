@@ -9,7 +9,8 @@ from switch.sip.endpoint import SipEndpoint
 from switch.sip.transactions import ServerTransaction
 
 if TYPE_CHECKING:
-    from switch.simulator.leg import Leg, OutboundLeg
+    from switch.simulator.leg import Leg
+    from switch.simulator.outbound_leg import OutboundLeg
 
 
 class LegHost(Protocol):
@@ -18,9 +19,8 @@ class LegHost(Protocol):
     core: SwitchCore
     state: ProfileState
 
-    @property
-    def endpoint(self) -> SipEndpoint:
-        """The profile's socket."""
+    def endpoint(self, transport: str) -> SipEndpoint:
+        """The profile's socket of UDP, TCP or TLS; raises SipError when it has none."""
         ...
 
     def expect(self, leg: OutboundLeg) -> None:

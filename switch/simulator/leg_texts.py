@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 
 from switch.simulator import causes
 from switch.simulator.events import now_microseconds
-from switch.sip.sdp import Direction
+from switch.simulator.protection import UNPROTECTED, Protection
+from switch.sip.sdp import ENCRYPTED, PLAIN, SUITE, Direction
 
 SDP_TYPE = "application/sdp"
 _FIRST_MEDIA_PORT = 16_384
 _MEDIA_PORTS = 16_384
+_KEY_AND_SALT_BYTES = 30
 
 
-def session_description(host: str, session_number: int, direction: Direction = "sendrecv") -> bytes:
+def session_description(
+    host: str, session_number: int, direction: Direction = "sendrecv", protection: Protection = UNPROTECTED
+) -> bytes:
     """The SDP of a leg: PCMU, PCMA and telephone events at a port where nobody listens."""
     port = _FIRST_MEDIA_PORT + session_number * 2 % _MEDIA_PORTS
     version = now_microseconds() // 1_000_000
-    return (
-        f"v=0\r\no=FreeSWITCH {version} {version + 1} IN IP4 {host}\r\ns=FreeSWITCH\r\nc=IN IP4 {host}\r\n"
-        f"t=0 0\r\nm=audio {port} RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
-        f"a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na={direction}\r\n"
-    ).encode()
+    start = f"v=0\r\no=FreeSWITCH {version} {version + 1} IN IP4 {host}\r\ns=FreeSWITCH\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
+    codecs = (
+        "a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n"
+        f"a=ptime:20\r\na={direction}\r\n"
+    )
+    encrypted = plain = ""
+    if protection.crypto_tag is not None:
+        key = base64.b64encode(secrets.token_bytes(_KEY_AND_SALT_BYTES)).decode()
+        crypto = f"a=crypto:{protection.crypto_tag} {SUITE} inline:{key}\r\n"
+        encrypted = f"m=audio {port} {ENCRYPTED} 0 8 101\r\n{codecs}{crypto}"
+    if protection.crypto_tag is None or protection.is_optional:
+        plain = f"m=audio {port} {PLAIN} 0 8 101\r\n{codecs}"
+    return (start + encrypted + plain).encode()
 
 
 def reason_header(cause: str) -> tuple[str, str]:

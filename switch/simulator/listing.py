@@ -47,7 +47,7 @@ def listed_registrations(core: SwitchCore) -> list[Row]:
             "expires": str(item.expires_at // 1_000_000),
             "network_ip": item.network_ip,
             "network_port": str(item.network_port),
-            "network_proto": "udp",
+            "network_proto": item.transport.lower(),
             "hostname": core.identity.hostname,
             "metadata": item.metadata,
         }

@@ -1,6 +1,6 @@
 """A simulated FreeSWITCH node, started from the same configuration directory as a real one.
 
-It speaks SIP over UDP and the event socket over TCP, asks mod_xml_curl's bindings for XML over HTTP and
+It speaks SIP over UDP, TCP and TLS and the event socket over TCP, asks mod_xml_curl's bindings for XML over HTTP and
 posts call records as mod_json_cdr does. What it cannot do is carry media.
 """
 

@@ -16,9 +16,10 @@ from switch.simulator.core import ProfileState, SwitchCore
 from switch.simulator.dial_string import DialStringRefused, Target, parse_dial_string
 from switch.simulator.dialplan import expand
 from switch.simulator.directory import Directory, DirectoryUser
-from switch.simulator.leg import OutboundLeg
 from switch.simulator.leg_host import LegHost
 from switch.simulator.leg_texts import new_call_id_like_freeswitch
+from switch.simulator.outbound_leg import OutboundLeg
+from switch.simulator.reach import Hop, Way
 from switch.simulator.settings import GatewaySettings
 from switch.sip.dialog import new_tag
 from switch.sip.endpoint import resolve
@@ -28,6 +29,7 @@ from switch.sip.uri import NameAddress, SipUri
 
 MAX_USER_DEPTH = 2
 _HEADER_VARIABLE = "sip_h_"
+_SCHEMES = ("sip:", "sips:")
 _CONTACT_CALL = "sofia_contact("
 
 
@@ -41,24 +43,34 @@ class Placed:
 
 @dataclass(frozen=True)
 class _Route:
-    """Which way an INVITE takes."""
+    """Which way an INVITE takes. `number`: of a gateway, or `user%domain` of a registered user, or an address."""
 
     profile: ProfileState
     gateway: GatewaySettings | None
-    uri: SipUri
-    address: tuple[str, int]
+    way: Way
+    hop: Hop
     number: str
+
+    @property
+    def uri(self) -> SipUri:
+        """Who is called."""
+        return self.way.target
+
+    @property
+    def is_to_user(self) -> bool:
+        """Whether a registered user was named."""
+        return self.gateway is None and _names_user(self.number)
 
     @property
     def called(self) -> str:
         """What was dialled: the number, or `user%domain` of a registered user."""
-        return self.number if self.gateway is not None or "%" in self.number else self.uri.user
+        return self.number if self.gateway is not None or self.is_to_user else self.uri.user
 
     @property
     def channel_name(self) -> str:
         """`sofia/<profile>/<what was dialled>`, as mod_sofia names its channels."""
         shown = self.called.partition("%")[0]
-        if self.gateway is None and "%" not in self.number:
+        if self.gateway is None and not self.is_to_user:
             shown = f"{self.uri.user}@{self.uri.host}" + (f":{self.uri.port}" if self.uri.port else "")
         return f"sofia/{self.profile.settings.name}/{shown}"
 
@@ -157,27 +169,30 @@ class Originator:
             profile, number = host.state, destination
             uri_text = self._sofia_uri(profile, destination)
         try:
-            uri = SipUri.parse(uri_text)
-            address = await resolve(*uri.address)
+            way = Way.to(SipUri.parse(uri_text))
+            address = await resolve(*way.first_hop.address)
         except SipError:
-            return "USER_NOT_REGISTERED" if "%" in destination else "INVALID_URL"
-        route = _Route(profile, gateway, uri, address, number)
+            return "USER_NOT_REGISTERED" if _names_user(destination) else "INVALID_URL"
+        try:
+            hop = Hop(self._hosts[profile.settings.name].endpoint(way.transport), address)
+        except SipError:
+            return "DESTINATION_OUT_OF_ORDER"
+        route = _Route(profile, gateway, way, hop, number)
         return Placed(self._start(route, variables, caller))
 
     def _sofia_uri(self, profile: ProfileState, destination: str) -> str:
-        if "%" in destination:
+        if _names_user(destination):
             user, _, domain = destination.partition("%")
             registrations = profile.registrar.of(f"{user}@{domain}")
             return registrations[0].contact_uri if registrations else ""
-        text = destination.partition(";fs_path=")[0]
-        return text if text.startswith(("sip:", "sips:")) else f"sip:{text}"
+        return destination if destination.startswith(_SCHEMES) else f"sip:{destination}"
 
     def _start(self, route: _Route, variables: dict[str, str], caller: Channel | None) -> OutboundLeg:
-        profile, gateway, address = route.profile, route.gateway, route.address
+        profile, gateway = route.profile, route.gateway
         channel = self._open_channel(route, variables, caller)
         request = self._invite(route, channel, variables)
         credentials = (gateway.username, gateway.password) if gateway and gateway.password else None
-        leg = OutboundLeg(self._hosts[profile.settings.name], channel, request, address, credentials)
+        leg = OutboundLeg(self._hosts[profile.settings.name], channel, request, route.hop, credentials)
         profile.calls_out += 1
         self._core.fire("CHANNEL_CREATE", channel)
         leg.start()
@@ -186,7 +201,6 @@ class Originator:
     def _open_channel(self, route: _Route, variables: dict[str, str], caller: Channel | None) -> Channel:
         profile, gateway, uri, called = route.profile, route.gateway, route.uri, route.called
         caller_name, caller_number = _caller_id(variables, caller)
-        target = f"{uri.user}@{uri.host}:{uri.port}" if uri.port else f"{uri.user}@{uri.host}"
         channel = self._core.open_channel(
             "outbound",
             CallerProfile(
@@ -207,14 +221,14 @@ class Originator:
             **({"sip_gateway_name": gateway.name} if gateway else {}),
             "channel_name": channel.profile.channel_name,
             # A registered user's address is taken over as the phone wrote it.
-            "sip_destination_url": f'"" <{uri}>' if "%" in called else str(uri),
+            "sip_destination_url": f'"" <{route.way.contact}>' if route.is_to_user else str(route.way.contact),
             "originate_early_media": "true",
             "originate_endpoint": "sofia",
             "sofia_profile_name": profile.settings.name,
             "recovery_profile_name": profile.settings.name,
             "sofia_profile_url": profile.url,
             "sip_local_network_addr": profile.address[0],
-            "sip_req_uri": target,
+            "sip_req_uri": str(uri).partition(":")[2],
             "sip_to_host": f"{uri.host}:{uri.port}" if uri.port else uri.host,
         }
         if caller is not None:
@@ -244,7 +258,7 @@ class Originator:
             from_user, host = gateway.from_user, gateway.realm.partition(":")[0]
         own = NameAddress(SipUri(host, from_user), channel.profile.caller_id_name).with_tag(new_tag())
         identity = NameAddress(SipUri(profile.address[0], caller_number), channel.profile.caller_id_name)
-        headers = Headers()
+        headers = Headers(("Route", value) for value in route.way.routes)
         headers.add("From", str(own))
         headers.add("To", f"<{uri}>")
         headers.add("Call-ID", new_call_id_like_freeswitch())
@@ -256,6 +270,11 @@ class Originator:
         channel.set("sip_call_id", headers.get("Call-ID"))
         channel.set("sip_from_host", host)
         return Request(headers=headers, method="INVITE", uri=str(uri))
+
+
+def _names_user(destination: str) -> bool:
+    """Whether `user%domain` stands there; in an address a percent sign is only one."""
+    return "%" in destination and not destination.startswith(_SCHEMES)
 
 
 def _copied_headers(caller: Channel) -> dict[str, str]:

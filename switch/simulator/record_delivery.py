@@ -16,6 +16,7 @@ import httpx
 
 from switch.simulator.channel import Channel
 from switch.simulator.events import url_encode
+from switch.simulator.http import certificate_checks, connecting_anew
 from switch.simulator.settings import CallRecordSettings
 
 USER_AGENT = "freeswitch-json/1.0"
@@ -36,11 +37,7 @@ class RecordDelivery:
         self._wait = wait
         self._next_url = 0
         self._gate = asyncio.Semaphore(MAX_POSTS_AT_ONCE)
-        self._client = httpx.AsyncClient(
-            verify=settings.verify_certificate,
-            limits=httpx.Limits(max_keepalive_connections=0, max_connections=None),
-            trust_env=False,
-        )
+        self._made: httpx.AsyncClient | None = None
 
     def wants(self, channel: Channel) -> bool:
         """Whether a record is written for this leg (`log-b-leg`)."""
@@ -82,7 +79,7 @@ class RecordDelivery:
         auth = httpx.BasicAuth(settings.user, settings.password) if settings.user else None
         try:
             async with self._gate:
-                response = await self._client.post(
+                response = await self._client().post(
                     f"{url}?uuid={uuid}",
                     content=body,
                     headers={"Content-Type": content_type, "User-Agent": USER_AGENT, "Connection": "close"},
@@ -107,6 +104,14 @@ class RecordDelivery:
             self.written += 1
             return
 
+    def _client(self) -> httpx.AsyncClient:
+        """Made when it is needed: an authority's file that cannot be used holds up posts, not the node's start."""
+        if self._made is None:
+            checks = certificate_checks(self.settings.verify_certificate, self.settings.authority_file)
+            self._made = connecting_anew(verify=checks)
+        return self._made
+
     async def close(self) -> None:
         """Close what is open; nothing can be delivered afterwards."""
-        await self._client.aclose()
+        if self._made is not None:
+            await self._made.aclose()

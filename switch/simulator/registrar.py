@@ -39,6 +39,8 @@ class Registration:
     deadline_seconds: float
     auth_user: str
     auth_realm: str
+    transport: str = "UDP"
+    """As its Contact says it, whatever the request came over."""
     metadata: str = ""
     """The account's variable `registration_metadata`."""
 
@@ -156,7 +158,7 @@ class Registrar:
                     f"User:       \t{item.address}",
                     f"Contact:    \t{item.contact}",
                     f"Agent:      \t{item.agent}",
-                    f"Status:     \tRegistered(UDP)(unknown) EXP({local_stamp(item.expires_at)}) "
+                    f"Status:     \tRegistered({item.transport})(unknown) EXP({local_stamp(item.expires_at)}) "
                     f"EXPSECS({left_seconds})",
                     "Ping-Status:\tReachable",
                     "Ping-Time:\t0.00",

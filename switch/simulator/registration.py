@@ -7,18 +7,21 @@ happen only on nodes that load mod_voicemail).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from switch.simulator.authentication import Authenticator, Outcome, Verdict, contact_of
 from switch.simulator.core import ProfileState, SwitchCore
 from switch.simulator.directory import Directory
 from switch.simulator.events import gmt_stamp, now_microseconds
+from switch.simulator.reach import Way, transport_of, with_path
 from switch.simulator.registrar import GRACE_SECONDS, Registration
+from switch.simulator.sip_sockets import UDP
 from switch.sip.dialog import new_call_id, new_tag
-from switch.sip.endpoint import SipEndpoint
+from switch.sip.endpoint import SipEndpoint, resolve
 from switch.sip.errors import SipError
 from switch.sip.message import Headers, Request
 from switch.sip.transactions import ServerTransaction
-from switch.sip.uri import NameAddress
+from switch.sip.uri import NameAddress, SipUri
 
 DEFAULT_EXPIRES_SECONDS = 3_600
 MAX_EXPIRES_SECONDS = 86_400
@@ -36,15 +39,15 @@ class RegistrationService:
         self._directory = directory
         self._authenticator = authenticator
 
-    async def handle(self, transaction: ServerTransaction, endpoint: SipEndpoint) -> None:
-        """Answer one REGISTER."""
+    async def handle(self, transaction: ServerTransaction, endpoint: Callable[[str], SipEndpoint]) -> None:
+        """Answer one REGISTER; `endpoint` gives the profile's socket of a transport."""
         verdict = await self._authenticator.judge(transaction)
         if verdict.outcome is Outcome.CHALLENGED:
             return
         request = transaction.request
         if verdict.outcome is Outcome.REFUSED:
             self.tell_attempt(transaction, verdict)
-            self._fire(request, transaction.source, "sofia::register_failure", ("registration-type", "REGISTER"))
+            self._tell_failure(request, transaction.source)
             transaction.respond(403)
             return
         expires_seconds = self._expires(request)
@@ -67,11 +70,12 @@ class RegistrationService:
             return
         address = request.to_address.uri
         now = now_microseconds()
+        kept = _kept(request, contact)
         registration = Registration(
             user=address.user,
             domain=address.host,
-            contact=f'"{contact.display}" <{contact.uri}>',
-            contact_uri=str(contact.uri),
+            contact=f'"{contact.display}" <{kept}>',
+            contact_uri=str(kept),
             call_id=request.call_id,
             agent=request.headers.get("User-Agent") or "unknown",
             network_ip=transaction.source[0],
@@ -80,6 +84,7 @@ class RegistrationService:
             deadline_seconds=asyncio.get_running_loop().time() + expires_seconds + GRACE_SECONDS,
             auth_user=verdict.credentials.user if verdict.credentials else address.user,
             auth_realm=verdict.credentials.realm if verdict.credentials else address.host,
+            transport=transport_of(contact.uri),
             metadata=verdict.user_variables.get("registration_metadata", ""),
         )
         headers = [
@@ -135,10 +140,10 @@ class RegistrationService:
             ("from-user", from_uri.user),
             ("from-host", from_uri.host),
             ("presence-hosts", "n/a"),
-            ("contact", f'"{contact.display}" <{contact.uri}>' if contact else ""),
+            ("contact", f'"{contact.display}" <{_kept(request, contact)}>' if contact else ""),
             ("call-id", request.call_id),
             ("rpid", "unknown"),
-            ("status", "Registered(UDP)"),
+            ("status", f"Registered({transport_of(contact.uri) if contact else UDP})"),
             ("expires", str(self._expires(request) or 0)),
             ("to-user", to_uri.user),
             ("to-host", to_uri.host),
@@ -147,10 +152,25 @@ class RegistrationService:
             ("user-agent", request.headers.get("User-Agent") or "unknown"),
         ]
 
+    def _tell_failure(self, request: Request, source: tuple[str, int]) -> None:
+        """Its own few headers, the profile's name twice, as 1.11 sends them."""
+        profile, address = ("profile-name", self._state.settings.name), request.to_address.uri
+        headers = [
+            profile,
+            ("to-user", address.user),
+            ("to-host", address.host),
+            ("network-ip", source[0]),
+            ("user-agent", request.headers.get("User-Agent") or "unknown"),
+            profile,
+            ("network-port", str(source[1])),
+            ("registration-type", "REGISTER"),
+        ]
+        self._core.bus.fire("CUSTOM", headers, subclass="sofia::register_failure")
+
     def _fire(self, request: Request, source: tuple[str, int], subclass: str, *extra: tuple[str, str]) -> None:
         self._core.bus.fire("CUSTOM", [*self._headers(request, source), *extra], subclass=subclass)
 
-    async def _tell_message_count(self, request: Request, endpoint: SipEndpoint) -> None:
+    async def _tell_message_count(self, request: Request, endpoint: Callable[[str], SipEndpoint]) -> None:
         """Ask for the mailbox and send the NOTIFY (RFC 3842) that a registered phone then gets."""
         address, contact = request.to_address.uri, contact_of(request)
         user = await self._directory.find(
@@ -166,18 +186,26 @@ class RegistrationService:
                 ("To", str(own)),
                 ("Call-ID", new_call_id()),
                 ("CSeq", "1 NOTIFY"),
-                ("Contact", f"<{self._state.url}>"),
+                ("Contact", self._state.contact(transport_of(contact.uri))),
                 ("Event", "message-summary"),
                 ("Subscription-State", "terminated;reason=noresource"),
             ]
         )
-        notify = Request(headers=headers, method="NOTIFY", uri=str(contact.uri))
+        way = Way.to(_kept(request, contact))
+        for route in way.routes:
+            headers.add("Route", route)
+        notify = Request(headers=headers, method="NOTIFY", uri=str(way.target))
         notify.set_body(
             "application/simple-message-summary",
             f"Messages-Waiting: no\r\nMessage-Account: {account}\r\n".encode(),
         )
         try:
-            await endpoint.request(notify, contact.uri.address)
+            await endpoint(way.transport).request(notify, await resolve(*way.first_hop.address))
         except SipError:
             # A phone that does not answer the NOTIFY stays registered.
             return
+
+
+def _kept(request: Request, contact: NameAddress) -> SipUri:
+    """Where a phone is to be reached later: its Contact, with the Path that its REGISTER came along."""
+    return with_path(contact.uri, request.headers.all("Path"))

@@ -13,6 +13,8 @@ from switch.simulator.xml_document import ConfigurationUnreadable
 
 USER_AGENT = "FreeSWITCH-mod_sofia/1.11.2-release+git~20260809T162310Z~3f13ad1b1d~64bit"
 
+DEFAULT_TLS_PORT = 5061
+
 _TRUE = frozenset({"yes", "on", "true", "t", "enabled", "active", "allow"})
 _SECTIONS = ("directory", "dialplan", "configuration")
 
@@ -40,6 +42,8 @@ class XmlBinding:
     password: str
     timeout_seconds: float | None
     verify_certificate: bool
+    authority_file: str = ""
+    """Who vouches for the certificate; by default whoever is trusted anyway."""
 
     def __repr__(self) -> str:
         return f"XmlBinding({self.url}, {sorted(self.sections)})"
@@ -64,6 +68,7 @@ class CallRecordSettings:
     encode_body: bool
     encode_values: bool
     verify_certificate: bool
+    authority_file: str
 
     def __repr__(self) -> str:
         return f"CallRecordSettings({self.urls}, attempts={self.attempts})"
@@ -89,6 +94,16 @@ class GatewaySettings:
 
 
 @dataclass(frozen=True)
+class TlsSettings:
+    """Where a profile takes SIP over TLS, and the folder with `agent.pem` that it shows there."""
+
+    port: int
+    directory: Path
+    versions: tuple[str, ...]
+    ciphers: str
+
+
+@dataclass(frozen=True)
 class ProfileSettings:
     """One `<profile>` of `sofia.conf`."""
 
@@ -108,6 +123,7 @@ class ProfileSettings:
     negotiates_late: bool
     max_registration_seconds: int
     asks_before_transfers_elsewhere: bool
+    tls: TlsSettings | None
     gateways: tuple[GatewaySettings, ...]
 
 
@@ -153,7 +169,7 @@ def xml_bindings(configuration: ElementTree.Element | None) -> tuple[XmlBinding,
         return ()
     bindings: list[XmlBinding] = []
     for element in configuration.iter("binding"):
-        url, sections, user, password = "", frozenset(_SECTIONS), "", ""
+        url, sections, user, password, authority_file = "", frozenset(_SECTIONS), "", "", ""
         timeout_seconds: float | None = None
         verify = False
         for param in element.iter("param"):
@@ -169,8 +185,10 @@ def xml_bindings(configuration: ElementTree.Element | None) -> tuple[XmlBinding,
                 timeout_seconds = float(value)
             elif name == "enable-cacert-check":
                 verify = is_true(value)
+            elif name == "ssl-cacert-file":
+                authority_file = value
         if url:
-            bindings.append(XmlBinding(url, sections, user, password, timeout_seconds, verify))
+            bindings.append(XmlBinding(url, sections, user, password, timeout_seconds, verify, authority_file))
     return tuple(bindings)
 
 
@@ -202,6 +220,7 @@ def call_records(configuration: ElementTree.Element | None, *, log_directory: Pa
         encode_body=is_true(values.get("encode")),
         encode_values=is_true(values.get("encode-values", "true")),
         verify_certificate=is_true(values.get("enable-cacert-check")),
+        authority_file=values.get("ssl-cacert-file", ""),
     )
 
 
@@ -245,7 +264,20 @@ def _profile(element: ElementTree.Element) -> ProfileSettings:
         negotiates_late=is_true(values.get("inbound-late-negotiation")),
         max_registration_seconds=_number(values, "sip-force-expires", 0),
         asks_before_transfers_elsewhere=is_true(values.get("channel-xml-fetch-on-nightmare-transfer")),
+        tls=_tls(values),
         gateways=tuple(_gateway(gateway, name) for gateway in element.iterfind("gateways/gateway")),
+    )
+
+
+def _tls(values: dict[str, str]) -> TlsSettings | None:
+    """Port and versions are mod_sofia's own where nothing is said."""
+    if not is_true(values.get("tls")):
+        return None
+    return TlsSettings(
+        _number(values, "tls-sip-port", DEFAULT_TLS_PORT),
+        Path(values.get("tls-cert-dir", "")),
+        tuple(version.strip().lower() for version in values.get("tls-version", "tlsv1.2").split(",")),
+        values.get("tls-ciphers", ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""One SIP profile of a node: its socket, what it does with requests, and the legs that run over it.
+"""One SIP profile of a node: its sockets, what it does with requests, and the legs that run over it.
 
 Source: `sofia.c` (`our_sofia_event_callback`, `sofia_handle_sip_i_invite`, `sofia_handle_sip_i_options`).
 """
@@ -14,12 +14,14 @@ from switch.simulator.channel import CallerProfile, Channel
 from switch.simulator.core import ProfileState, SwitchCore
 from switch.simulator.directory import Directory
 from switch.simulator.events import now_microseconds
-from switch.simulator.leg import InboundLeg, Leg, OutboundLeg
+from switch.simulator.leg import InboundLeg, Leg
 from switch.simulator.originate import Originator
+from switch.simulator.outbound_leg import OutboundLeg
 from switch.simulator.registrar import Registrar
 from switch.simulator.registration import RegistrationService
 from switch.simulator.session import CallSession
 from switch.simulator.settings import ProfileSettings
+from switch.simulator.sip_sockets import SipSockets
 from switch.simulator.transfer import Transfers
 from switch.sip.dialog import dialog_key
 from switch.sip.endpoint import SipEndpoint
@@ -50,36 +52,29 @@ class SipProfile:
         self.originator: Originator | None = None
         self.transfers: Transfers | None = None
         self._directory = directory
-        self._endpoint: SipEndpoint | None = None
+        self._sockets: SipSockets | None = None
         self._legs: dict[tuple[str, str, str], Leg] = {}
         self._expected: set[OutboundLeg] = set()
         self._authenticator = Authenticator(settings, directory)
         self._registration = RegistrationService(core, self.state, directory, self._authenticator)
 
-    @property
-    def endpoint(self) -> SipEndpoint:
-        """The profile's socket; raises when the profile was not opened."""
-        if self._endpoint is None:
+    def endpoint(self, transport: str) -> SipEndpoint:
+        """The profile's socket of a transport; raises SipError when it has none or was not opened."""
+        if self._sockets is None:
             raise SipError(f"the profile {self.state.settings.name} is not open; call open() first")
-        return self._endpoint
+        return self._sockets.of(transport)
 
     async def open(self, *, timers: Timers | None = None) -> None:
-        """Bind the socket (raises SipTransportError) and list the profile."""
+        """Open the sockets (raises SipTransportError) and list the profile."""
         settings = self.state.settings
-        self._endpoint = await SipEndpoint.open(
-            settings.sip_ip,
-            settings.sip_port,
-            on_request=self._on_request,
-            timers=timers,
-            user_agent=settings.user_agent,
-        )
-        self.state.address = self._endpoint.address
+        self._sockets = await SipSockets.open(settings, on_request=self._on_request, timers=timers)
+        self.state.address, self.state.tls_address = self._sockets.address, self._sockets.tls_address
         self.core.profiles[settings.name] = self.state
 
     def close(self) -> None:
         """Fall silent at once."""
-        if self._endpoint is not None:
-            self._endpoint.close()
+        if self._sockets is not None:
+            self._sockets.close()
 
     def expect(self, leg: OutboundLeg) -> None:
         """The leg is being called; whoever answers may go on before the answer has been dealt with."""
@@ -249,7 +244,7 @@ def _request_variables(request: Request, transaction: ServerTransaction) -> dict
         "sip_network_port": str(port),
         "sip_received_ip": host,
         "sip_received_port": str(port),
-        "sip_via_protocol": "udp",
+        "sip_via_protocol": request.top_via.transport.lower(),
         "sip_via_host": request.top_via.host,
         "sip_via_port": str(request.top_via.port or ""),
         "sip_via_rport": request.top_via.parameters.get("rport", ""),

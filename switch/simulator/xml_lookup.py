@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import httpx
 
 from switch.simulator.events import url_encode
+from switch.simulator.http import certificate_checks, connecting_anew
 from switch.simulator.settings import XmlBinding
 from switch.simulator.xml_document import (
     MAX_DOCUMENT_BYTES,
@@ -36,7 +37,7 @@ class XmlLookup:
         self.document = document
         self._bindings = bindings
         self._hostname = hostname
-        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._clients: dict[tuple[bool, str], httpx.AsyncClient] = {}
 
     async def locate(
         self,
@@ -69,7 +70,7 @@ class XmlLookup:
 
     async def _ask(self, binding: XmlBinding, section: str, body: str) -> ElementTree.Element | None:
         try:
-            response = await self._client(binding.verify_certificate).post(
+            response = await self._client(binding).post(
                 binding.url,
                 content=body.encode(),
                 headers={
@@ -93,11 +94,11 @@ class XmlLookup:
             _log.warning("no XML for section %s from %s: %s", section, binding.url, error)
             return None
 
-    def _client(self, verify: bool) -> httpx.AsyncClient:
-        if verify not in self._clients:
-            limits = httpx.Limits(max_keepalive_connections=0, max_connections=None)
-            self._clients[verify] = httpx.AsyncClient(verify=verify, limits=limits, trust_env=False)
-        return self._clients[verify]
+    def _client(self, binding: XmlBinding) -> httpx.AsyncClient:
+        key = binding.verify_certificate, binding.authority_file
+        if key not in self._clients:
+            self._clients[key] = connecting_anew(verify=certificate_checks(*key))
+        return self._clients[key]
 
     async def close(self) -> None:
         """Close what is open; the lookup cannot be used afterwards."""

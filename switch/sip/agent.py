@@ -218,12 +218,16 @@ class UserAgent:
         self._run(call.run_outgoing(request, destination))
         return call
 
-    async def say_goodbye(self, dialog: Dialog) -> None:
-        """BYE; that nobody answers it changes nothing, the call is over for us."""
+    async def say_goodbye(self, dialog: Dialog) -> bool:
+        """BYE, and whether it was confirmed; that nobody answers it changes nothing, the call is over for us."""
         try:
-            await self.ask(dialog.create_request("BYE"), dialog.destination, timeout_seconds=BYE_TIMEOUT_SECONDS)
+            answer = await self.ask(
+                dialog.create_request("BYE"), dialog.destination, timeout_seconds=BYE_TIMEOUT_SECONDS
+            )
         except SipError as error:
             _log.debug("%r: BYE: %s", self, error)
+            return False
+        return answer.status < 300
 
     async def ask(self, request: Request, destination: Address, *, timeout_seconds: float) -> Response:
         """Send a request, with credentials when challenged, and return the final answer.

@@ -104,24 +104,24 @@ class Call:
         if self._outgoing is not None:
             self._outgoing.cancel()
 
-    async def hangup(self) -> None:
-        """End the call in whatever way its state asks for; nothing happens when it is over.
+    async def hangup(self) -> bool:
+        """End the call in whatever way its state asks for; whether the other side confirmed the end of one that was
+        answered. Nothing happens when it is over.
 
         BYE when answered, CANCEL when it still rings there, 480 when it rings here. Waits at most
         `BYE_TIMEOUT_SECONDS` for the other side's answer, and the call is over even without one.
         """
         if self.is_ended:
-            return
+            return False
         if self.incoming and not self.answered:
             self.reject(480)
-            return
+            return False
         if not self.answered:
             self.cancel()
-            return
+            return False
         dialog = self.dialog
         self._finish("us")
-        if dialog is not None:
-            await self._agent.say_goodbye(dialog)
+        return dialog is not None and await self._agent.say_goodbye(dialog)
 
     async def transfer(self, refer_to: str, *, timeout_seconds: float = TRANSFER_TIMEOUT_SECONDS) -> int:
         """Ask the other side to send its party to an address (REFER, RFC 3515); the status of its answer.

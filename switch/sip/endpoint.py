@@ -5,7 +5,7 @@ RFC 3261 section 17, RFC 6026 for 2xx, RFC 3581.
 How to use it:
 
 - `SipEndpoint.open(host, port, on_request=...)` binds a socket (port 0: the system chooses; see `.address`); with
-  `stream` it connects to that one server instead.
+  `stream` it connects to that one server instead, with `listening` it takes connections over TCP or TLS.
 - `endpoint.send(request, destination)` starts a client transaction; `await
   transaction.final(timeout_seconds=...)` gives the final response. The endpoint writes Via, Max-Forwards and
   User-Agent, retransmits, and sends the ACK of every final answer to an INVITE by itself, also of a 2xx.
@@ -29,6 +29,7 @@ from typing import Self, cast
 
 from switch.sip.dialog import Address, new_tag
 from switch.sip.errors import SipSyntaxError, SipTransportError, TooManyTransactions
+from switch.sip.listener import Listening, StreamListener
 from switch.sip.message import Request, Response, parse
 from switch.sip.stream import StreamServer, StreamTransport
 from switch.sip.transactions import ClientTransaction, ServerTransaction, Timers
@@ -84,7 +85,7 @@ class SipEndpoint:
         self.lost_datagrams = 0
         self._on_request = on_request
         self._max_transactions = max_transactions
-        self._transport: asyncio.DatagramTransport | StreamTransport | None = None
+        self._transport: asyncio.DatagramTransport | StreamTransport | StreamListener | None = None
         self._via_transport = "UDP"
         self._address: Address = ("", 0)
         self._clients: dict[tuple[str, str], ClientTransaction] = {}
@@ -102,8 +103,9 @@ class SipEndpoint:
         user_agent: str = DEFAULT_USER_AGENT,
         max_transactions: int = MAX_TRANSACTIONS,
         stream: StreamServer | None = None,
+        listening: Listening | None = None,
     ) -> Self:
-        """Bind a UDP socket at an IP address, or connect from it; port 0 lets the system choose.
+        """Bind a UDP socket at an IP address, connect from it, or listen there; port 0 lets the system choose.
 
         Raises SipTransportError.
         """
@@ -115,12 +117,16 @@ class SipEndpoint:
         )
         if stream is not None:
             endpoint._via_transport = stream.transport
-            endpoint._transport = connection = await StreamTransport.open(
+            connection = await StreamTransport.open(
                 stream, (host, port), received=endpoint.receive_datagram, lost=endpoint.close
             )
-            name = connection.get_extra_info("sockname")
-            endpoint._address = (str(name[0]), int(name[1]))
-            return endpoint
+            return endpoint._opened(connection)
+        if listening is not None:
+            endpoint._via_transport = listening.transport
+            listener = await StreamListener.open(
+                listening, (host, port), received=endpoint.receive_datagram, lost=endpoint._lose
+            )
+            return endpoint._opened(listener)
         try:
             transport, _ = await endpoint.loop.create_datagram_endpoint(
                 lambda: _Protocol(endpoint), local_addr=(host, port)
@@ -129,10 +135,13 @@ class SipEndpoint:
             raise SipTransportError(f"UDP {host}:{port} cannot be bound: {error.strerror}") from error
         # A burst of requests must not be dropped while we are busy with another; the kernel may grant less.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        endpoint._transport = transport
+        return endpoint._opened(transport)
+
+    def _opened(self, transport: asyncio.DatagramTransport | StreamTransport | StreamListener) -> Self:
+        self._transport = transport
         name = transport.get_extra_info("sockname")
-        endpoint._address = (str(name[0]), int(name[1]))
-        return endpoint
+        self._address = (str(name[0]), int(name[1]))
+        return self
 
     @property
     def address(self) -> Address:
@@ -145,8 +154,13 @@ class SipEndpoint:
         return self._transport is None
 
     @property
+    def transport(self) -> str:
+        """UDP, TCP or TLS."""
+        return self._via_transport
+
+    @property
     def is_reliable(self) -> bool:
-        """Whether what is sent arrives or the endpoint closes, so that no request need be repeated."""
+        """Whether what is sent arrives or its connection is lost, so that no request need be repeated."""
         return self._via_transport != "UDP"
 
     def close(self) -> None:
@@ -178,13 +192,16 @@ class SipEndpoint:
         """Send a request to an IP address (see `resolve`) and return its transaction.
 
         The request is completed in place: a new Via on top, Max-Forwards, User-Agent. `on_provisional` is
-        called for each answer below 200. Raises SipTransportError when closed or when `destination` is a
-        name, TooManyTransactions.
+        called for each answer below 200. Raises SipTransportError when closed, when `destination` is a name, or when
+        there is no connection from it, TooManyTransactions.
         """
         if self._transport is None:
             raise SipTransportError("the SIP endpoint is closed; open a new one")
         if not is_ip_address(destination[0]):
             raise SipTransportError(f"{destination[0]!r} is a name, an IP address is needed; use resolve() first")
+        if isinstance(self._transport, StreamListener) and not self._transport.reaches(destination):
+            host, port = destination
+            raise SipTransportError(f"{host}:{port} has no {self._via_transport} connection to us; it must open one")
         if len(self._clients) >= self._max_transactions:
             raise TooManyTransactions(self._max_transactions)
         request.headers.prepend("Via", str(self.new_via()))
@@ -228,6 +245,13 @@ class SipEndpoint:
         self._servers.pop(transaction.key, None)
         if transaction.request.method == "INVITE":
             self._answered.pop(_acknowledgement_key(transaction.request, transaction.to_tag), None)
+
+    def _lose(self, peer: Address) -> None:
+        """A connection that was opened to us is gone, and with it every answer that was to come over it."""
+        for client in tuple(self._clients.values()):
+            if client.destination == peer:
+                client.fail(SipTransportError(f"{peer[0]}:{peer[1]} hung up while its answer was awaited"))
+                self.forget_client(client)
 
     def receive_datagram(self, datagram: bytes, source: Address) -> None:
         """One datagram from the socket. What is not SIP is counted in `malformed_datagrams` and dropped."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from switch.sip.errors import SipSyntaxError
@@ -26,7 +26,8 @@ class Audio:
     """The audio line of a description: where to send, payload types in order of preference, and direction.
 
     `profile`: RTP/AVP plain, RTP/SAVP encrypted. `crypto_tag`: of the offered or chosen key with the suite that we have
-    (RFC 4568); None where there is none.
+    (RFC 4568); None where there is none. `crypto_key`: that key and its salt, with which this side
+    encrypts.
     """
 
     host: str
@@ -35,6 +36,7 @@ class Audio:
     direction: str = "sendrecv"
     profile: str = PLAIN
     crypto_tag: str | None = None
+    crypto_key: bytes | None = field(default=None, repr=False)
 
     @property
     def mirrored(self) -> Direction:
@@ -47,6 +49,7 @@ class Audio:
         host = session_host = direction = ""
         media: list[str] = []
         crypto_tag: str | None = None
+        crypto_key: bytes | None = None
         for line in body.decode("utf-8", errors="replace").splitlines():
             kind, _, value = line.partition("=")
             if kind == "m":
@@ -57,8 +60,8 @@ class Audio:
                     media = fields
             elif kind == "c" and len(value.split()) == 3:
                 host, session_host = (value.split()[2], session_host) if media else ("", value.split()[2])
-            elif kind == "a" and media and value.startswith("crypto:") and value.split()[1:2] == [SUITE]:
-                crypto_tag = crypto_tag or value.split()[0].removeprefix("crypto:")
+            elif kind == "a" and media and value.startswith("crypto:") and crypto_key is None:
+                crypto_tag, crypto_key = _usable_key(value)
             elif kind == "a" and value in ("sendrecv", "sendonly", "recvonly", "inactive"):
                 direction = value
         port = media[1].partition("/")[0] if len(media) >= 4 else ""
@@ -67,7 +70,21 @@ class Audio:
         if not (host or session_host):
             raise SipSyntaxError("the session description says nowhere to send media (no c= line)")
         where = host or session_host
-        return cls(where, int(port), tuple(media[3:]), direction or "sendrecv", media[2], crypto_tag)
+        return cls(where, int(port), tuple(media[3:]), direction or "sendrecv", media[2], crypto_tag, crypto_key)
+
+
+def _usable_key(attribute: str) -> tuple[str | None, bytes | None]:
+    """Tag and key of a crypto attribute; nothing where it is another suite or no whole key."""
+    match attribute.split():
+        case [tag, suite, parameters, *_] if suite == SUITE and parameters.startswith("inline:"):
+            text = parameters.removeprefix("inline:").partition("|")[0]
+        case _:
+            return None, None
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        return None, None
+    return (tag.removeprefix("crypto:"), key) if len(key) == _KEY_AND_SALT_BYTES else (None, None)
 
 
 def describe(

@@ -261,13 +261,19 @@ class ServerTransaction:
         if self._expiry is not None:
             self._expiry.cancel()
         timers = self._endpoint.timers
-        if self.request.method == "INVITE":
+        # Over TCP only a 2xx is repeated: it goes from end to end, maybe over a stretch that loses it (13.3.1.4).
+        if self.request.method == "INVITE" and (status < 300 or not self._endpoint.is_reliable):
             self._repeater = _Repeater(self._endpoint, self._last_datagram, self.source)
             self._repeater.start(longest_seconds=timers.t2_seconds)
         else:
             self._endpoint.send_datagram(self._last_datagram, self.source)
         self._expiry = self._endpoint.loop.call_later(timers.transaction_seconds, self._expire)
         return True
+
+    @property
+    def endpoint(self) -> SipEndpoint:
+        """Over which the request came; what follows from it goes the same way."""
+        return self._endpoint
 
     async def wait_acknowledged(self) -> bool:
         """True when the ACK of the final answer arrived, False when it did not within 64·T1 or we closed."""

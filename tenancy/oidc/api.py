@@ -6,6 +6,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Request, Response, delete, get, put
 from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
@@ -14,9 +15,9 @@ from litestar.status_codes import HTTP_303_SEE_OTHER
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit.database import PLATFORM, Database, Scope
-from infra.kit.http import PUBLIC, Body, View
+from infra.kit.http import PUBLIC, Body, View, on_refusal
 from infra.kit.principal import Principal
-from infra.kit.problems import InvalidInput
+from infra.kit.problems import InvalidInput, Refusal
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
 from infra.kit.unit_of_work import presented
@@ -24,6 +25,7 @@ from tenancy.oidc import arrivals, flow, outbound, providers
 from tenancy.oidc.errors import ProviderNotFound, ProviderSignInRefused
 from tenancy.oidc.models import IdentityProvider
 from tenancy.people import persons, sessions
+from tenancy.people.pages import DONE_PATH, refusal_page
 from tenancy.people.sessions import Cookies, cookie_value
 from tenancy.people.sign_in import SignInDesk
 from tenancy.people.sign_in_api import TAGS as SIGN_IN
@@ -36,12 +38,17 @@ ReturnedState = Annotated[str | None, QueryParameter(name="state", description="
 
 
 class NewIdentityProvider(Body):
-    """The tenant's OpenID provider. `new_people_role`: what somebody unknown becomes; null sends them away."""
+    """The tenant's OpenID provider. `new_people_role`: what somebody unknown becomes; null sends them away.
+
+    `allowed_email_domains` goes with it: of which domains the verified addresses of such people are (`example.com`,
+    without those below it). Who is known or invited may have any address.
+    """
 
     issuer: str
     client_id: str
     client_secret: str
     new_people_role: str | None = None
+    allowed_email_domains: list[str] = msgspec.field(default_factory=list[str])
 
 
 class IdentityProviderView(View):
@@ -51,6 +58,7 @@ class IdentityProviderView(View):
     issuer: str
     client_id: str
     new_people_role: str | None
+    allowed_email_domains: list[str]
     redirect_uri: str
     changed_at: datetime
     changed_by: str
@@ -81,6 +89,7 @@ async def put_identity_provider(
         client_id=data.client_id,
         client_secret=data.client_secret,
         new_people_role=data.new_people_role,
+        allowed_email_domains=data.allowed_email_domains,
     )
     return _view(provider, settings)
 
@@ -103,18 +112,31 @@ async def get_identity_provider(
 
 @delete(
     "/v1/tenants/{tenant_id:str}/identity-provider",
-    permission="identity_providers:write",
+    permission="identity_providers:remove",
     tags=TAGS,
     operation_id="RemoveIdentityProvider",
 )
 async def remove_identity_provider(
     tenant_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
 ) -> None:
-    """Let nobody in through the identity provider any more; sessions that began there end."""
+    """Let nobody in through the identity provider any more; sessions that began there end. Who has come by no other way
+    sets a password by the link of `POST /sign-in/forgotten`."""
     await providers.remove(session, principal.tenant_for(tenant_id))
 
 
-@get("/sign-in/provider", permission=PUBLIC, tags=SIGN_IN, operation_id="BeginProviderSignIn", status_code=303)
+def _refused(request: Request[Any, Any, Any], refusal: Refusal) -> Response[Any]:
+    """A browser is shown a page, a program the problem document."""
+    return refusal_page(request, refusal) or on_refusal(request, refusal)
+
+
+@get(
+    "/sign-in/provider",
+    permission=PUBLIC,
+    tags=SIGN_IN,
+    operation_id="BeginProviderSignIn",
+    status_code=303,
+    exception_handlers={Refusal: _refused},
+)
 async def begin_provider_sign_in(
     *,
     company: FromQuery[str],
@@ -122,9 +144,10 @@ async def begin_provider_sign_in(
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
     seal: NamedDependency[Seal],
-    return_to: FromQuery[str] = "/",
+    return_to: FromQuery[str] = DONE_PATH,
 ) -> Response[None]:
-    """Send the browser to the identity provider of a company (its SIP domain); it comes back to `return_to` here."""
+    """Send the browser to the identity provider of a company (its SIP domain); it comes back to `return_to` here,
+    or to a page that says who has signed in."""
     _check_return(return_to)
     await SignInDesk(database, settings).take_source(browser_of(request, settings))
     async with database.transaction(Scope.platform()) as session:
@@ -145,6 +168,7 @@ async def begin_provider_sign_in(
     tags=SIGN_IN,
     operation_id="FinishProviderSignIn",
     status_code=303,
+    exception_handlers={Refusal: _refused},
 )
 async def finish_provider_sign_in(
     *,
@@ -225,6 +249,7 @@ def _view(provider: IdentityProvider, settings: Settings) -> IdentityProviderVie
         issuer=provider.issuer,
         client_id=provider.client_id,
         new_people_role=provider.new_people_role,
+        allowed_email_domains=provider.allowed_email_domains,
         redirect_uri=flow.redirect_uri(settings, provider.tenant_id),
         changed_at=provider.changed_at,
         changed_by=provider.changed_by,

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit import audit
 from infra.kit.mail_address import is_address
 from infra.kit.outbox.posting import DEFAULT_LANGUAGE
+from tenancy.oidc import providers
 from tenancy.oidc.errors import ProviderSignInRefused
 from tenancy.oidc.id_tokens import Identity
 from tenancy.oidc.models import IdentityProvider
@@ -18,7 +19,10 @@ from tenancy.people.models import Person
 
 async def person_of(session: AsyncSession, provider: IdentityProvider, identity: Identity) -> Person:
     """The person, locked: known by subject; else by a vouched-for address, which from then on belongs to the subject;
-    else invited; else, where the tenant wants it and has not removed them, new. Raises `ProviderSignInRefused`."""
+    else invited; else, where the tenant wants people of the address's domain and has not removed them, new.
+
+    Raises `ProviderSignInRefused`.
+    """
     known = await _by_subject(session, provider, identity.subject)
     if known is not None:
         return known
@@ -34,7 +38,7 @@ async def person_of(session: AsyncSession, provider: IdentityProvider, identity:
             await audit.record(session, person.tenant_id, "person.linked", person.person_id, issuer=provider.issuer)
         return person
     invitation = await invitations.open_for(session, provider.tenant_id, address)
-    role = provider.new_people_role if invitation is None else invitation.role
+    role = _role_of_new(provider, address) if invitation is None else invitation.role
     if role is None or (invitation is None and await _was_removed(session, provider, identity.subject, address)):
         raise ProviderSignInRefused("You are not among the company's people here; ask your administrator.")
     try:
@@ -78,6 +82,11 @@ async def _was_removed(session: AsyncSession, provider: IdentityProvider, subjec
         or_(and_(Person.issuer == provider.issuer, Person.subject == subject), Person.address == address),
     )
     return (await session.execute(query.limit(1))).first() is not None
+
+
+def _role_of_new(provider: IdentityProvider, address: str) -> str | None:
+    """What somebody becomes whom nobody has invited; None: nothing."""
+    return provider.new_people_role if providers.lets_in(provider, address) else None
 
 
 def _name(identity: Identity, address: str) -> str:

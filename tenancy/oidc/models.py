@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -21,5 +22,7 @@ class IdentityProvider(Base):
     sealed_client_secret: Mapped[bytes]
     new_people_role: Mapped[str | None]
     """The role that somebody unknown gets who comes from there; None: only people who are known may come."""
+    allowed_email_domains: Mapped[list[Any]]
+    """The domains of whose verified addresses such somebody may come; never empty where there is a role for them."""
     changed_at: Mapped[datetime]
     changed_by: Mapped[str]

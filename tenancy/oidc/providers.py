@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,6 +21,11 @@ from tenancy.webhooks.errors import TargetRefused
 
 CLIENT_ID_LIMIT_CHARACTERS = 255
 CLIENT_SECRET_LIMIT_CHARACTERS = 1_000
+DOMAINS_LIMIT = 50
+DOMAIN_LIMIT_CHARACTERS = 253
+_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
+"""Of a mail address, with at least two parts; names with other letters in their ASCII form (xn--…)."""
+
 BY_PROVIDER = "provider"
 """The way of sessions that began through an identity provider."""
 
@@ -32,11 +40,13 @@ async def put(
     client_id: str,
     client_secret: str,
     new_people_role: str | None,
+    allowed_email_domains: Sequence[str],
 ) -> IdentityProvider:
     """Make this the tenant's identity provider, in place of another. Sessions through another issuer end.
 
-    `issuer` is https, and public outside development; what it answers is looked at when somebody signs in. Raises
-    `ProviderRefused` naming the value at fault.
+    `issuer` is https, and public outside development; what it answers is looked at when somebody signs in. With a role
+    for new people it must be said of which domains their addresses are: at many providers anybody may have an account.
+    Raises `ProviderRefused` naming the value at fault.
     """
     await tenants.get_staying(session, tenant_id)
     _check_issuer(issuer, settings)
@@ -48,6 +58,7 @@ async def put(
             raise ProviderRefused(f"`{field}` has 1 to {limit} printable ASCII characters.", field=field)
     if new_people_role is not None and new_people_role not in TENANT_ROLES:
         raise ProviderRefused(f"It is null or one of {', '.join(sorted(TENANT_ROLES))}.", field="new_people_role")
+    domains = _checked_domains(allowed_email_domains, are_needed=new_people_role is not None)
     provider = await session.get(IdentityProvider, tenant_id, with_for_update=True)
     if provider is None:
         provider = IdentityProvider(tenant_id=tenant_id)
@@ -56,7 +67,7 @@ async def put(
         await _end_sessions(session, tenant_id)
     provider.issuer, provider.client_id = issuer, client_id
     provider.sealed_client_secret = seal.close(client_secret)
-    provider.new_people_role = new_people_role
+    provider.new_people_role, provider.allowed_email_domains = new_people_role, domains
     provider.changed_at, provider.changed_by = clock.now(), audit.actor.get()
     await session.flush()
     await audit.record(
@@ -67,8 +78,15 @@ async def put(
         issuer=issuer,
         client_id=client_id,
         new_people_role=new_people_role,
+        allowed_email_domains=domains,
     )
     return provider
+
+
+def lets_in(provider: IdentityProvider, address: str) -> bool:
+    """Whether somebody new may come with this address, in small letters, which the provider vouches for: its domain is
+    one of those named, not below one."""
+    return address.rpartition("@")[2] in provider.allowed_email_domains
 
 
 async def get(session: AsyncSession, tenant_id: str) -> IdentityProvider:
@@ -107,6 +125,20 @@ async def _end_sessions(session: AsyncSession, tenant_id: str) -> None:
         PersonSession.tenant_id == tenant_id, PersonSession.way == BY_PROVIDER, PersonSession.ended_at.is_(None)
     )
     await session.execute(statement.values(ended_at=clock.now()))
+
+
+def _checked_domains(domains: Sequence[str], *, are_needed: bool) -> list[str]:
+    field = "allowed_email_domains"
+    if len(domains) > DOMAINS_LIMIT:
+        raise ProviderRefused(f"At most {DOMAINS_LIMIT} domains.", field=field)
+    checked = sorted({domain.strip().lower() for domain in domains})
+    for domain in checked:
+        if len(domain) > DOMAIN_LIMIT_CHARACTERS or _DOMAIN.fullmatch(domain) is None:
+            raise ProviderRefused(f"{domain[:60]!r} is not a domain such as example.com, in ASCII.", field=field)
+    if are_needed and not checked:
+        detail = "Name the domains of whose mail addresses somebody unknown may come, or let new_people_role be null."
+        raise ProviderRefused(detail, field=field)
+    return checked
 
 
 def _check_issuer(issuer: str, settings: Settings) -> None:

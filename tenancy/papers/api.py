@@ -51,6 +51,7 @@ async def submit_paper(
     session: NamedDependency[AsyncSession],
     principal: NamedDependency[Principal],
     objects: NamedDependency[Objects],
+    settings: NamedDependency[Settings],
     kind: KindWanted,
     file_name: FileName = None,
     valid_from: FromQuery[date | None] = None,
@@ -70,7 +71,8 @@ async def submit_paper(
         valid_from=valid_from,
         valid_until=valid_until,
     )
-    return paper_view(await files.submit(session, objects, principal.tenant_for(tenant_id), new))
+    company, operator = principal.tenant_for(tenant_id), settings.finance_mail
+    return paper_view(await files.submit(session, objects, company, new, operator_address=operator))
 
 
 @get("/v1/papers", permission="papers:read", tags=TAGS, operation_id="ListPapers")

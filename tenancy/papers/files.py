@@ -23,7 +23,7 @@ from infra.kit.ids import new_id
 from infra.kit.objects import ObjectMissing, Objects, ObjectSpoiled, Place
 from tenancy import tenants
 from tenancy.papers import content as contents
-from tenancy.papers import links
+from tenancy.papers import links, mails
 from tenancy.papers.errors import (
     PaperDecided,
     PaperErased,
@@ -73,8 +73,10 @@ class OpenedFile:
     content: bytes
 
 
-async def submit(session: AsyncSession, objects: Objects, tenant_id: str, new: NewPaper) -> Paper:
-    """Store a paper for review.
+async def submit(
+    session: AsyncSession, objects: Objects, tenant_id: str, new: NewPaper, *, operator_address: str | None = None
+) -> Paper:
+    """Store a paper for review, and tell the operator by mail where it has an address for that.
 
     Raises `PaperRefused`, `PaperTooLarge`, `TenantClosed`, and what `content.check` refuses of a file.
     """
@@ -115,6 +117,7 @@ async def submit(session: AsyncSession, objects: Objects, tenant_id: str, new: N
         session, tenant_id, "paper.submitted", paper.paper_id, kind=paper.kind, digest=paper.digest,
         media_type=media_type, valid_until=_text(paper.valid_until),
     )  # fmt: skip
+    await mails.post_submitted(session, paper, operator_address)
     return paper
 
 
@@ -145,6 +148,7 @@ async def accept(
     _check_days(begins, ends)
     paper.valid_from, paper.valid_until = begins, ends
     await _decide(session, paper, "accepted", said)
+    await mails.post_decided(session, paper)
     await jobs.defer(session, ADVANCE_ORDERS, lock=f"orders:{paper.tenant_id}", tenant_id=paper.tenant_id)
 
 
@@ -154,6 +158,7 @@ async def refuse(session: AsyncSession, paper: Paper, *, reason: str) -> None:
     if paper.state not in ("submitted", "accepted"):
         raise PaperDecided(f"The paper is {paper.state} already.", field="paper_id")
     await _decide(session, paper, "refused", said)
+    await mails.post_decided(session, paper)
 
 
 async def withdraw(session: AsyncSession, paper: Paper, *, reason: str) -> None:

@@ -13,7 +13,7 @@ from infra.kit.ids import made_at
 from infra.kit.jobs import Runtime
 from infra.kit.objects import Place
 from infra.kit.outbox import posting
-from tenancy import tenants
+from tenancy import readers, tenants
 from tenancy.papers import files, held, rules
 from tenancy.papers.mails import EXPIRES, OPERATOR_EXPIRES
 from tenancy.papers.models import Paper
@@ -70,18 +70,19 @@ async def _remind_tenant(runtime: Runtime, tenant_id: str) -> int:
         query = select(Paper).where(Paper.tenant_id == tenant_id, Paper.state == "accepted")
         papers = list((await session.execute(query.order_by(Paper.paper_id))).scalars())
         all_held = [held.held_of(paper) for paper in papers]
-        recipients = {EXPIRES: tenant.contact_email or "", OPERATOR_EXPIRES: runtime.settings.finance_mail or ""}
+        wanted = [(EXPIRES, *reader) for reader in (await readers.of_tenant(session, tenant_id)).items()]
+        if runtime.settings.finance_mail:
+            wanted.append((OPERATOR_EXPIRES, runtime.settings.finance_mail, readers.DEFAULT_LANGUAGE))
         for paper in papers:
             day = rules.reminder_due(all_held, held.held_of(paper), today)
             if day is None:
                 continue
-            for kind, recipient in recipients.items():
-                if recipient or kind == EXPIRES:
-                    put = await posting.put(
-                        session, kind=kind, subject_id=paper.paper_id, tenant_id=tenant_id, recipient=recipient,
-                        day=day, at_once=False,
-                    )  # fmt: skip
-                    written += put is not None
+            for kind, recipient, language in wanted:
+                put = await posting.put(
+                    session, kind=kind, subject_id=paper.paper_id, tenant_id=tenant_id, recipient=recipient,
+                    language=language, day=day, at_once=False,
+                )  # fmt: skip
+                written += put is not None
     return written
 
 

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
-from litestar import get, post
+from litestar import get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.status_codes import HTTP_200_OK
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from infra.kit import audit, clock
+from infra.kit.database import PLATFORM
 from infra.kit.http import DEFAULT_PAGE, After, Limit
 from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
 from infra.kit.problems import Forbidden, InvalidInput
 from infra.kit.sealing import Seal
 from tenancy.people import invitations, persons, sessions, visits
+from tenancy.people.errors import VisitNeeded
 from tenancy.people.models import Invitation, Person, PersonSession, Visit
 from tenancy.people.schemas import (
     InvitationView,
+    LanguageChange,
     Me,
     NewInvitation,
     NewVisit,
     PersonView,
+    Removal,
+    RemovedPersonView,
     RoleChange,
     SessionList,
     VisitView,
     invitation_view,
     person_view,
+    removed_person_view,
     session_view,
     visit_view,
 )
 from tenancy.roles import ROLES, Role, may_grant
 
 PEOPLE, INVITATIONS, VISITS = ["People"], ["Invitations"], ["Visits"]
+NO_VISIT = "Begin a visit at POST /v1/tenants/{id}/visits to see a tenant's people."
 
 
 @get("/v1/me", permission="self:manage", tags=PEOPLE, operation_id="GetMe")
@@ -67,6 +75,19 @@ async def list_own_sessions(
     return SessionList(items=[session_view(row, principal.session_id) for row in rows])
 
 
+@put("/v1/me/language", permission="self:manage", tags=PEOPLE, operation_id="ChangeLanguage")
+async def change_language(
+    data: JSONBody[LanguageChange], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
+) -> PersonView:
+    """Choose the language that the caller's mails are written in."""
+    if principal.session_id is None:
+        raise Forbidden("An API client gets no mail; a person changes this when signed in.")
+    company = persons.company_id(principal.tenant_id)
+    person = await persons.find(session, principal.client_id, company, for_update=True)
+    await persons.change_language(session, person, data.language)
+    return person_view(person)
+
+
 @get("/v1/people", permission="people:read", tags=PEOPLE, operation_id="ListPeople")
 async def list_people(
     session: NamedDependency[AsyncSession],
@@ -75,8 +96,8 @@ async def list_people(
     limit: Limit = DEFAULT_PAGE,
     after: After = None,
 ) -> Page[PersonView]:
-    """People, newest first; removed ones too."""
-    query = principal.narrowed(select(Person), Person.tenant_id, tenant_id)
+    """People, newest first; removed ones too. The platform's people see those of a tenant on a visit."""
+    query = _seen(principal, select(Person), Person.tenant_id, tenant_id)
     rows, following = await fetch_page(session, query, keys=(Person.person_id,), limit=limit, after=after)
     return Page(items=[person_view(row) for row in rows], next=following)
 
@@ -86,7 +107,10 @@ async def get_person(
     person_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
 ) -> PersonView:
     """One person."""
-    return person_view(await persons.find(session, person_id, principal.tenant_id))
+    person = await persons.find(session, person_id, principal.tenant_id)
+    if principal.is_unvisiting_person and person.tenant_id != PLATFORM:
+        raise VisitNeeded(NO_VISIT, field="person_id")
+    return person_view(person)
 
 
 @post(
@@ -116,11 +140,17 @@ async def change_role(
     status_code=HTTP_200_OK,
 )
 async def remove_person(
-    person_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
-) -> PersonView:
-    """Take a person's access away: every session ends with this answer."""
+    person_id: FromPath[str],
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+    data: JSONBody[Removal | None] = None,
+) -> RemovedPersonView:
+    """Take a person's access away: every session ends with this answer, and the API clients that the person made, and
+    so knows the secrets of, are revoked. With `keep_api_clients` they live on; the answer names them either way."""
     person = await persons.find(session, person_id, principal.tenant_id, for_update=True)
-    return person_view(await persons.remove(session, person))
+    keeps = data is not None and data.keep_api_clients
+    clients = await persons.remove(session, person, keeps_api_clients=keeps)
+    return removed_person_view(person, clients)
 
 
 @post(
@@ -147,7 +177,8 @@ async def invite_person(
     principal: NamedDependency[Principal],
     seal: NamedDependency[Seal],
 ) -> InvitationView:
-    """Invite somebody by mail, with a link that is good once and for a week."""
+    """Invite somebody by mail, with a link that is good once and for a week. A person of the platform invites to a
+    tenant its first admin, and nobody of the platform."""
     _check_grant(principal, data.role)
     tenant_id = data.tenant_id if principal.tenant_id is None else principal.tenant_for(data.tenant_id)
     invitation, _ = await invitations.invite(
@@ -158,6 +189,7 @@ async def invite_person(
         name=data.name,
         role=data.role,
         language=data.language,
+        is_by_visitor=principal.is_unvisiting_person,
     )
     return invitation_view(invitation)
 
@@ -170,8 +202,8 @@ async def list_invitations(
     limit: Limit = DEFAULT_PAGE,
     after: After = None,
 ) -> Page[InvitationView]:
-    """Invitations, newest first."""
-    query = principal.narrowed(select(Invitation), Invitation.tenant_id, tenant_id)
+    """Invitations, newest first. The platform's people see those of a tenant on a visit."""
+    query = _seen(principal, select(Invitation), Invitation.tenant_id, tenant_id)
     rows, following = await fetch_page(session, query, keys=(Invitation.invitation_id,), limit=limit, after=after)
     return Page(items=[invitation_view(row) for row in rows], next=following)
 
@@ -230,6 +262,17 @@ async def end_visit(
     return visit_view(await visits.end(session, visit_id, principal.tenant_id), clock.now())
 
 
+def _seen(
+    principal: Principal, query: Select[Any], column: InstrumentedAttribute[str], tenant_id: str | None
+) -> Select[Any]:
+    """A list narrowed to whom the caller sees. Raises `VisitNeeded` for a tenant's people without a visit."""
+    if not principal.is_unvisiting_person:
+        return principal.narrowed(query, column, tenant_id)
+    if tenant_id is not None:
+        raise VisitNeeded(NO_VISIT, field="tenant_id")
+    return query.where(column == PLATFORM)
+
+
 def _check_grant(principal: Principal, role: str) -> None:
     if role not in ROLES:
         raise InvalidInput(f"A role is one of {', '.join(ROLES)}.", field="role")
@@ -240,6 +283,7 @@ def _check_grant(principal: Principal, role: str) -> None:
 ROUTES = [
     get_me,
     list_own_sessions,
+    change_language,
     list_people,
     get_person,
     change_role,

@@ -111,6 +111,18 @@ class TooManyPeople(Conflict):
     code = "too_many_people"
 
 
+class FirstAdminOnly(Forbidden):
+    """A person of the platform invites to a tenant nobody but its first admin, and nobody of the platform."""
+
+    code = "first_admin_only"
+
+
+class VisitNeeded(Forbidden):
+    """A person of the platform asks for what is a tenant's own without being on a visit there."""
+
+    code = "visit_needed"
+
+
 class VisitNotFound(NotFound):
     """There is no such visit of this caller, or it is over."""
 

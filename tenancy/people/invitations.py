@@ -15,7 +15,14 @@ from infra.kit.outbox import posting
 from infra.kit.sealing import Seal
 from tenancy import tenants
 from tenancy.people import mails, persons
-from tenancy.people.errors import InvitationClosed, InvitationNotFound, LinkNotValid, PersonExists, TooManyPeople
+from tenancy.people.errors import (
+    FirstAdminOnly,
+    InvitationClosed,
+    InvitationNotFound,
+    LinkNotValid,
+    PersonExists,
+    TooManyPeople,
+)
 from tenancy.people.models import Invitation, Person
 
 LIFETIME = timedelta(days=7)
@@ -24,6 +31,7 @@ OPEN_LIMIT = 200
 DAY = timedelta(days=1)
 DAY_LIMIT, ADDRESS_DAY_LIMIT = 400, 5
 """Invitations of one company, and to one address by it, within a day: each is a mail of ours to whom it names."""
+FIRST_ROLE = "tenant_admin"
 TOKEN_PREFIX = "sai_"  # noqa: S105 - a prefix that lets scanners recognise a leaked token
 
 
@@ -36,16 +44,21 @@ async def invite(
     name: str,
     role: str,
     language: str,
+    is_by_visitor: bool = False,
 ) -> tuple[Invitation, str]:
     """Invite somebody by mail; an open invitation of the same address is withdrawn. Returns it and its token.
 
-    `tenant_id` None: to the platform. Raises `InvalidInput`, `PersonExists`, `TooManyPeople`, `NotFound`.
+    `tenant_id` None: to the platform. `is_by_visitor`: by a person who would need a visit to enter the tenant, and so
+    invites its first admin only; of such invitations one is open at a time. Raises `InvalidInput`, `PersonExists`,
+    `TooManyPeople`, `NotFound`, `FirstAdminOnly`.
     """
     if tenant_id is not None:
-        await tenants.get_staying(session, tenant_id)
+        await tenants.get_staying(session, tenant_id, for_update=is_by_visitor)
     role = persons.checked_role(role, tenant_id)
     address, name = persons.checked_address(address), persons.checked_name(name)
     company = persons.company_id(tenant_id)
+    if is_by_visitor and tenant_id is not None:
+        await _check_first_admin(session, tenant_id, address, role)
     if await persons.by_address(session, company, address) is not None:
         raise PersonExists(f"{address} is among your people already.", field="address")
     await persons.check_room(session, company)
@@ -161,6 +174,21 @@ async def _open(session: AsyncSession, company: str, address: str) -> Sequence[I
     query = select(Invitation).where(Invitation.address == address, *_is_open(company))
     query = query.order_by(Invitation.invitation_id).with_for_update().execution_options(populate_existing=True)
     return (await session.execute(query)).scalars().all()
+
+
+async def _check_first_admin(session: AsyncSession, tenant_id: str, address: str, role: str) -> None:
+    """Raise `FirstAdminOnly` where a person of the platform could make a way into a (locked) tenant for one of its own;
+    withdraw what such people have open there."""
+    if role != FIRST_ROLE or await persons.has_admin(session, tenant_id):
+        raise FirstAdminOnly(
+            f"People of the platform invite a tenant's first {FIRST_ROLE}; that one invites all others.",
+            field="tenant_id",
+        )
+    if await persons.is_of_the_platform(session, address):
+        raise FirstAdminOnly("Nobody of the platform is invited to a tenant; begin a visit.", field="address")
+    query = select(Invitation).where(*_is_open(tenant_id), Invitation.invited_by.startswith("per_"))
+    for former in (await session.execute(query.order_by(Invitation.invitation_id).with_for_update())).scalars():
+        former.withdrawn_at = clock.now()
 
 
 async def _check_mails(session: AsyncSession, company: str, address: str) -> None:

@@ -9,7 +9,7 @@ from infra.kit.database import PLATFORM
 from infra.kit.outbox.kinds import Desk, Draft, kind
 from infra.kit.outbox.words import Link, compose, moment_text
 from tenancy import tenants
-from tenancy.people.models import Invitation, PasswordReset
+from tenancy.people.models import Invitation, PasswordReset, Person
 
 INVITED, RESET, CHANGED = "person_invited", "password_reset", "password_changed"
 ROLE_WORDS = {
@@ -53,6 +53,7 @@ async def invited(desk: Desk) -> Draft | None:
         mail.language,
         {
             "name": invitation.name,
+            "inviter": await _inviter(desk, invitation.invited_by),
             "company": company,
             "domain": domain,
             "address": invitation.address,
@@ -107,3 +108,9 @@ async def _company(desk: Desk) -> tuple[str, str]:
         return desk.settings.operator.name, ""
     tenant = await tenants.get(desk.session, desk.mail.tenant_id)
     return tenant.name, tenant.sip_domain
+
+
+async def _inviter(desk: Desk, actor: str) -> str:
+    """The name of the person who invited; empty where it was an API client."""
+    query = select(Person.name).where(Person.person_id == actor.partition(" ")[0]).limit(1)
+    return (await desk.session.execute(query)).scalar() or ""

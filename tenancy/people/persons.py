@@ -6,14 +6,14 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.kit import audit, clock
+from infra.kit import audit, clock, languages
 from infra.kit.database import PLATFORM
 from infra.kit.ids import new_id
 from infra.kit.mail_address import is_address
 from infra.kit.problems import InvalidInput
-from tenancy import tenants
-from tenancy.models import SipDomain
-from tenancy.people import sessions
+from tenancy import tenants, tokens
+from tenancy.models import Client, SipDomain
+from tenancy.people import sessions, visits
 from tenancy.people.errors import LastAdmin, PersonExists, PersonNotFound, TooManyPeople
 from tenancy.people.models import Invitation, Person
 from tenancy.roles import ROLES, TENANT_ROLES
@@ -129,6 +129,25 @@ async def by_address(session: AsyncSession, tenant_id: str, address: str, *, for
     return (await session.execute(query)).scalar_one_or_none()
 
 
+async def has_admin(session: AsyncSession, tenant_id: str) -> bool:
+    """Whether a tenant has anybody who administers it."""
+    query = select(Person.person_id).where(
+        Person.tenant_id == tenant_id, Person.role == "tenant_admin", Person.removed_at.is_(None)
+    )
+    return (await session.execute(query.limit(1))).first() is not None
+
+
+async def is_of_the_platform(session: AsyncSession, address: str) -> bool:
+    """Whether a mail address (in small letters) is one of the platform's people, whatever stands behind a `+` in it."""
+    query = select(Person.address).where(Person.tenant_id == PLATFORM, Person.removed_at.is_(None))
+    return _mailbox(address) in {_mailbox(each) for each in (await session.execute(query)).scalars()}
+
+
+def _mailbox(address: str) -> tuple[str, str]:
+    local, _, domain = address.rpartition("@")
+    return local.partition("+")[0], domain
+
+
 async def find(session: AsyncSession, person_id: str, tenant_id: str | None, *, for_update: bool = False) -> Person:
     """A person by id, narrowed to a tenant where the caller belongs to one. Raises `PersonNotFound`."""
     query = select(Person).where(Person.person_id == person_id)
@@ -143,28 +162,58 @@ async def find(session: AsyncSession, person_id: str, tenant_id: str | None, *, 
 
 
 async def change_role(session: AsyncSession, person: Person, role: str) -> Person:
-    """Give a (locked) person another role of its company, from the next request on. Raises `LastAdmin`."""
+    """Give a (locked) person another role of its company, from the next request on; its visits end. Raises
+    `LastAdmin`."""
     _check_there(person)
     checked_role(role, None if person.tenant_id == PLATFORM else person.tenant_id)
     if role != person.role:
         await _check_admin_stays(session, person)
         before, person.role = person.role, role
         await _withdraw_invitations(session, person)
+        await visits.end_all_of(session, person.person_id)
         await audit.record(session, person.tenant_id, "person.role_changed", person.person_id, before=before, role=role)
     return person
 
 
-async def remove(session: AsyncSession, person: Person) -> Person:
-    """Take a (locked) person's access away, with every session, from this commit on. Raises `LastAdmin`."""
+async def change_language(session: AsyncSession, person: Person, language: str) -> None:
+    """Write to a (locked) person in another language. Raises `InvalidInput` for one that nothing is written in."""
+    _check_there(person)
+    before, person.language = person.language, languages.checked(language)
+    await audit.record(
+        session, person.tenant_id, "person.language_changed", person.person_id, before=before, after=person.language
+    )
+
+
+async def remove(session: AsyncSession, person: Person, *, keeps_api_clients: bool) -> list[Client]:
+    """Take a (locked) person's access away, with every session, from this commit on.
+
+    The API clients whose secrets the person has seen are revoked as well, unless they are kept. Returns them. For one
+    who was removed before only the clients are looked at. Raises `LastAdmin`.
+    """
+    clients = await tokens.live_clients_of(session, person.person_id)
+    client_ids = [client.client_id for client in clients]
     if person.removed_at is None:
         await _check_admin_stays(session, person)
         person.removed_at = clock.now()
         ended = await sessions.end_all(session, person.tenant_id, person.person_id)
         await _withdraw_invitations(session, person)
-        await audit.record(
-            session, person.tenant_id, "person.removed", person.person_id, address=person.address, sessions=ended
-        )
-    return person
+        facts = {"address": person.address, "sessions": ended}
+        fate = {"clients_kept" if keeps_api_clients else "clients_revoked": client_ids}
+        await audit.record(session, person.tenant_id, "person.removed", person.person_id, **facts, **fate)
+    if not keeps_api_clients:
+        for client_id in client_ids:
+            await tokens.revoke_client(session, client_id, None)
+    return clients
+
+
+async def hold(session: AsyncSession, person_id: str, tenant_id: str | None) -> None:
+    """Hold a person until the end of the transaction: whoever removes them waits, and finds what they have made.
+
+    Raises `PersonNotFound` where they were removed meanwhile.
+    """
+    query = select(Person).where(Person.tenant_id == company_id(tenant_id), Person.person_id == person_id)
+    query = query.with_for_update(read=True).execution_options(populate_existing=True)
+    _check_there((await session.execute(query)).scalar_one())
 
 
 async def _withdraw_invitations(session: AsyncSession, inviter: Person) -> None:

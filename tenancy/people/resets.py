@@ -11,6 +11,7 @@ from infra.kit import audit, clock, sealing
 from infra.kit.ids import new_id
 from infra.kit.outbox import posting
 from infra.kit.sealing import Seal
+from tenancy.oidc.models import IdentityProvider
 from tenancy.people import invitations, mails, persons, sessions
 from tenancy.people.errors import LinkNotValid
 from tenancy.people.models import PasswordReset, Person
@@ -24,12 +25,13 @@ BEGIN = "tenancy.begin_password_reset"
 
 
 async def begin(session: AsyncSession, seal: Seal, *, company: str | None, address: str) -> bool:
-    """Send a link to a person who signs in with a password; False where there is none, or links enough."""
+    """Send a link to a person who signs in with a password, or could by nothing else: without one and without an
+    identity provider of the company. False where there is none, or links enough."""
     tenant_id = await persons.company_of(session, company)
     person = None
     if tenant_id is not None:
         person = await persons.by_address(session, tenant_id, address.strip().lower(), for_update=True)
-    if person is None or person.password_hash is None:
+    if person is None or not await _may_have_password(session, person):
         return False
     now = clock.now()
     unused = (
@@ -67,6 +69,14 @@ async def begin(session: AsyncSession, seal: Seal, *, company: str | None, addre
     )
     await audit.record(session, person.tenant_id, "password.reset_requested", person.person_id)
     return True
+
+
+async def _may_have_password(session: AsyncSession, person: Person) -> bool:
+    """Whether somebody has a password, or needs one since the provider that they came by is gone."""
+    if person.password_hash is not None:
+        return True
+    query = select(IdentityProvider.tenant_id).where(IdentityProvider.tenant_id == person.tenant_id)
+    return (await session.execute(query)).first() is None
 
 
 async def by_token(session: AsyncSession, token: str) -> tuple[PasswordReset, Person]:

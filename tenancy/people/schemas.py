@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+
+import msgspec
 
 from infra.kit.database import PLATFORM
 from infra.kit.http import Body, View
+from tenancy.models import Client
 from tenancy.people import invitations
 from tenancy.people.models import Invitation, Person, PersonSession, Visit
 
@@ -72,6 +76,27 @@ class PersonView(View):
     removed_at: datetime | None
 
 
+class Removal(Body):
+    """How a person is removed. `keep_api_clients`: the API clients that they made are not revoked with them."""
+
+    keep_api_clients: bool = False
+
+
+class MadeClientView(View):
+    """An API client that a person made, itself or by another client of theirs; `revoked_at` null: it lives on."""
+
+    client_id: str
+    name: str
+    role: str
+    revoked_at: datetime | None
+
+
+class RemovedPersonView(PersonView):
+    """Somebody whose access was taken away, with the API clients of theirs that were in use until then."""
+
+    api_clients: list[MadeClientView]
+
+
 class SignedIn(View):
     """A session has begun; its cookie came with the answer. `csrf_token` goes with every change, in `X-CSRF-Token`."""
 
@@ -109,6 +134,12 @@ class SessionList(View):
     """The sessions of a person that have not ended, newest first."""
 
     items: list[SessionView]
+
+
+class LanguageChange(Body):
+    """`zh` or `en`: the language of the mails and hand-outs that a person gets."""
+
+    language: str
 
 
 class RoleChange(Body):
@@ -178,6 +209,15 @@ def person_view(person: Person) -> PersonView:
         signed_in_at=person.signed_in_at,
         removed_at=person.removed_at,
     )
+
+
+def removed_person_view(person: Person, clients: Sequence[Client]) -> RemovedPersonView:
+    """Somebody removed as the API shows them, with clients of theirs."""
+    made = [
+        MadeClientView(client_id=each.client_id, name=each.name, role=each.role, revoked_at=each.revoked_at)
+        for each in clients
+    ]
+    return RemovedPersonView(**msgspec.structs.asdict(person_view(person)), api_clients=made)
 
 
 def session_view(row: PersonSession, own_session_id: str | None) -> SessionView:

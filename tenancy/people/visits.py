@@ -1,8 +1,9 @@
-"""An operator enters a tenant: for a reason that the tenant reads, for a bounded time, with everything on its audit."""
+"""A person of the platform enters a tenant: for a reason that it reads, for a bounded time, with all on its audit."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,10 +15,9 @@ from infra.kit.problems import Forbidden
 from tenancy import tenants
 from tenancy.people.errors import VisitNotFound
 from tenancy.people.models import Visit
-from tenancy.roles import ON_A_VISIT
+from tenancy.roles import TENANT_ROLES, Role, permissions_on_a_visit
 
 LIFETIME = timedelta(minutes=60)
-VISITOR_ROLE = "platform_operator"
 
 
 async def begin(session: AsyncSession, tenant_id: str, principal: Principal, reason: str) -> Visit:
@@ -54,15 +54,32 @@ async def end(session: AsyncSession, visit_id: str, tenant_id: str | None) -> Vi
     return visit
 
 
+async def end_all_of(session: AsyncSession, visitor: str) -> None:
+    """End every visit of somebody who is not any more what they began it as."""
+    query = select(Visit).where(Visit.visitor == visitor, Visit.ended_at.is_(None), Visit.expires_at > clock.now())
+    for visit in (await session.execute(query.order_by(Visit.visit_id).with_for_update())).scalars():
+        visit.ended_at = clock.now()
+        await audit.record(session, visit.tenant_id, "visit.ended", visit.visit_id)
+
+
+async def visited_now(session: AsyncSession, visitor: str) -> frozenset[str]:
+    """The tenants that a person of the platform is on a visit to."""
+    query = select(Visit.tenant_id).where(
+        Visit.visitor == visitor, Visit.ended_at.is_(None), Visit.expires_at > clock.now()
+    )
+    return frozenset((await session.execute(query)).scalars())
+
+
 async def narrowed(session: AsyncSession, principal: Principal, visit_id: str | None) -> Principal:
     """The caller as it is on a visit: within one tenant, as its admin would be, but for what outlasts the visit.
+    Finance does nothing there that is not its own.
 
     Raises `VisitNotFound` for a visit that is over or another's, `Forbidden` for a caller who makes none.
     """
     if visit_id is None:
         return principal
-    if principal.role != VISITOR_ROLE or principal.tenant_id is not None:
-        raise Forbidden("Only an operator visits tenants.", field="Seatline-Visit")
+    if principal.role in TENANT_ROLES or principal.tenant_id is not None:
+        raise Forbidden("Only the platform's people visit tenants.", field="Seatline-Visit")
     if not is_id("vis", visit_id):
         raise VisitNotFound("The visit's id has the form vis_….", field="Seatline-Visit")
     now = clock.now()
@@ -82,7 +99,7 @@ async def narrowed(session: AsyncSession, principal: Principal, visit_id: str | 
         client_id=principal.client_id,
         tenant_id=visit.tenant_id,
         role="tenant_admin",
-        permissions=ON_A_VISIT,
+        permissions=permissions_on_a_visit(cast("Role", principal.role)),
         session_id=principal.session_id,
         visit_id=visit.visit_id,
     )

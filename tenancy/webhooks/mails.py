@@ -4,35 +4,21 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit.outbox import posting
 from infra.kit.outbox.kinds import Desk, Draft, kind
 from infra.kit.outbox.words import compose, moment_text
-from tenancy import tenants
-from tenancy.people.models import Person
+from tenancy import readers, tenants
 from tenancy.webhooks.models import WebhookEndpoint
 
 DISABLED = "webhook_disabled"
-DEFAULT_LANGUAGE = "zh"
-READERS_LIMIT = 20
 
 
 async def post(session: AsyncSession, endpoint: WebhookEndpoint) -> int:
-    """Put the mail into the outbox for each of the tenant's admins, or where it has none for the address that it signed
-    with; returns how many."""
-    admins = (
-        select(Person.address, Person.language)
-        .where(Person.tenant_id == endpoint.tenant_id, Person.role == "tenant_admin", Person.removed_at.is_(None))
-        .order_by(Person.person_id)
-        .limit(READERS_LIMIT)
-    )
-    readers = {row.address: row.language for row in await session.execute(admins)}
-    if not readers:
-        tenant = await tenants.get(session, endpoint.tenant_id)
-        readers = {tenant.contact_email or "": DEFAULT_LANGUAGE}
-    for recipient, language in readers.items():
+    """Put the mail into the outbox for each who reads the tenant's mail; returns how many."""
+    told = await readers.of_tenant(session, endpoint.tenant_id)
+    for recipient, language in told.items():
         await posting.put(
             session,
             kind=DISABLED,
@@ -41,7 +27,7 @@ async def post(session: AsyncSession, endpoint: WebhookEndpoint) -> int:
             recipient=recipient,
             language=language,
         )
-    return len(readers)
+    return len(told)
 
 
 @kind(DISABLED)

@@ -67,7 +67,7 @@ class LeaseWorld:
             contract = await contracts.create_contract(
                 session,
                 tenant_id=self.tenant_id,
-                title="座席租赁合同",
+                title="坐席租赁合同",
                 preset=preset,
                 terms=terms or {},
                 opens_on=opening,

@@ -35,7 +35,7 @@ async def shown(world: LeaseWorld, api: Api) -> dict[str, Any]:
 async def test_a_term_in_years_counts_from_the_signature(api: Api) -> None:
     clock.travel_to(morning(date(2026, 5, 12)))
     finance, tenant_id = await api.client("finance"), await api.tenant()
-    body = {"tenant_id": tenant_id, "preset": "hosted", "title": "座席租赁", "opens_on": "2026-06-01"}
+    body = {"tenant_id": tenant_id, "preset": "hosted", "title": "坐席租赁", "opens_on": "2026-06-01"}
     made = await does(finance, "/v1/contracts", body | {"signed_on": "2026-05-11", "term_years": 2})
     assert (made["signed_on"], made["ends_on"], made["renewal_deadline"]) == ("2026-05-11", "2028-05-10", "2028-04-10")
     for wrong, field in (

@@ -16,7 +16,7 @@ from tests.api import Api
 
 def _body(tenant_id: str, **changes: Any) -> dict[str, Any]:
     opens_on = clock.today() + timedelta(days=30)
-    return {"tenant_id": tenant_id, "preset": "hosted", "title": "座席租赁", "opens_on": str(opens_on)} | changes
+    return {"tenant_id": tenant_id, "preset": "hosted", "title": "坐席租赁", "opens_on": str(opens_on)} | changes
 
 
 async def test_a_contract_keeps_its_own_whole_terms(api: Api) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import event
 
-from billing import books, contracts, invoice_runs, run_preview
+from billing import books, contracts, dunning, invoice_runs, run_preview
 from billing.outages import faults
 from billing.rules.months import Month
 from infra.kit import clock
 from infra.kit.database import Database, Scope
 from infra.kit.settings import Settings
+from tenancy import tenants
 from tests.billing.finance import opened
 from tests.billing.lease_world import LeaseWorld
 from tests.billing.outage_world import at, credited, ends, reported
@@ -120,6 +121,36 @@ async def test_a_lasting_fault_makes_no_invoices_after_the_end(world: LeaseWorld
     await world.live_to("2026-08-01")
     assert await credited(world) == {"2026-03": "-66.67"}
     assert len(await world.invoices("final")) == 1
+
+
+@pytest.mark.parametrize(
+    ("is_paid", "is_stopped", "credit"),
+    [(True, False, "-133.33"), (True, True, "-133.33"), (False, False, None), (False, True, None)],
+)
+async def test_debt_takes_time_out_of_a_fault_and_the_operators_own_decision_does_not(
+    world: LeaseWorld, is_paid: bool, is_stopped: bool, credit: str | None
+) -> None:
+    """Rule 9 leaves out the time the tenant was suspended, and rule 7 says when it is: while an invoice is overdue."""
+    await opened(world, 1)
+    await world.live_to("2026-04-02")
+    if is_paid:
+        await world.pay()
+    await world.live_to("2026-04-18")
+    if is_stopped:
+        async with world.database.transaction(Scope.platform()) as session:
+            await tenants.suspend(session, world.tenant_id, reason="operator_decision")
+    assert (await world.standing())[0] == ("active" if is_paid and not is_stopped else "suspended")
+    await world.live_to("2026-04-23")
+    await reported(world, "2026-04-20 10:00", "2026-04-22 09:00")
+    if is_stopped:
+        async with world.database.transaction(Scope.platform()) as session:
+            await tenants.lift_decision(session, world.tenant_id)
+            await dunning.advance(session, world.tenant_id, clock.today())
+    assert (await world.standing())[0] == ("active" if is_paid else "suspended")
+    if not is_paid:
+        await world.pay()
+    await world.live_to("2026-05-02")
+    assert await credited(world) == ({} if credit is None else {"2026-05": credit})
 
 
 async def test_the_preview_shows_the_credit_and_stores_nothing(world: LeaseWorld) -> None:

@@ -175,7 +175,7 @@ async def test_a_preview_is_what_the_run_then_issues_and_writes_nothing(world: L
     page = answer.json()
     [found] = page["items"]
     assert (found["tenant_id"], found["contract_id"], found["title"]) == (
-        world.tenant_id, world.contract_id, "座席租赁合同",
+        world.tenant_id, world.contract_id, "坐席租赁合同",
     )  # fmt: skip
     assert page["totals"] == [
         {"kind": "rent", "amount": "4000.00"},

@@ -42,7 +42,7 @@ from billing.rules.chinese_amount import LIMIT_YUAN, AmountNotSpellable
 RENT = InvoiceLine(
     kind="rent",
     item="seat",
-    description="席位 1–10",
+    description="坐席 1–10",
     quantity=Decimal(10),
     unit_price=Decimal(2000),
     amount=Decimal("19354.84"),
@@ -68,7 +68,7 @@ INVOICE = InvoiceDocument(
     operator=OPERATOR,
     tenant=TenantDetails("杭州晨星客户服务有限公司", "杭州市西湖区文三路 478 号", "91330106MA2B1C3D4E"),
     contract_id="ctr_01k9zq6m2v8d3c4b5a6f7g8h9j",
-    contract_title="呼叫中心席位租赁合同",
+    contract_title="呼叫中心坐席租赁合同",
     lines=(DEPOSIT, RENT),
     total=Decimal("39354.84"),
     taxes=(
@@ -114,9 +114,9 @@ def test_everything_on_a_bilingual_invoice_is_text() -> None:
         "账单编号Invoiceno.INV-2026-03-000007",
         "月度账单Monthly",
         "付款到期日Due2026-03-10",
-        "呼叫中心席位租赁合同ctr_01k9zq6m2v8d3c4b5a6f7g8h9j",
-        "席位押金Seatdeposit",
-        "席位租金Seatrent席位1–1010×2,000.00×30/31C7102,000.0019,354.84",
+        "呼叫中心坐席租赁合同ctr_01k9zq6m2v8d3c4b5a6f7g8h9j",
+        "坐席押金Seatdeposit",
+        "坐席租金Seatrent坐席1–1010×2,000.00×30/31C7102,000.0019,354.84",
         "6%18,259.281,095.5619,354.84",
         "不征税Untaxed20,000.000.0020,000.00",
         "合计（含税）Total,VATincluded¥39,354.84",
@@ -134,10 +134,10 @@ def test_everything_on_a_bilingual_invoice_is_text() -> None:
 def test_the_headings_come_in_the_language_asked_for() -> None:
     chinese = text(replace(INVOICE, language="zh"))
     english = text(replace(INVOICE, language="en"))
-    assert "席位租金" in chinese
+    assert "坐席租金" in chinese
     assert "Seatrent" not in chinese
     assert "Seatrent" in english
-    assert "席位租金" not in english
+    assert "坐席租金" not in english
     assert INVOICE.tenant.name in english, "names are not translated"
     assert "人民币叁万" in english, "the capitals stand on every invoice"
 
@@ -233,7 +233,7 @@ def test_a_negative_invoice_is_a_credit_and_asks_for_nothing() -> None:
     credit = with_lines(replace(RENT, kind="return_credit", amount=Decimal("-1200.50"), clause="C10"))
     copied = text(credit)
     assert "贷记账单CREDITINVOICE" in copied
-    assert "席位退租减免Seatreturncredit" in copied
+    assert "坐席退租减免Seatreturncredit" in copied
     assert "-¥1,200.50" in copied
     assert "人民币负壹仟贰佰元伍角" in copied
     assert "其余留作预存款" in copied

@@ -11,7 +11,7 @@ EXPLAINED = replace(
     RENT,
     words=(
         LineWords(
-            "2026 年 3 月，席位 10 个：10 × 月租 2,000.00 元 × 30/31 天", "10 seats × 2,000.00 × 30 of 31 days", "≈ 1.5"
+            "2026 年 3 月，坐席 10 个：10 × 月租 2,000.00 元 × 30/31 天", "10 seats × 2,000.00 × 30 of 31 days", "≈ 1.5"
         ),
         LineWords("取整", "Rounded", "-0.01"),
     ),
@@ -23,8 +23,8 @@ def test_how_each_amount_came_about_stands_on_a_page_of_its_own_in_words() -> No
     assert "10×2,000.00×30/31" not in first, "the formula gives way to the words"
     for expected in (
         "金额说明Howeachamountcameabout",
-        "2席位租金SeatrentC719,354.84",
-        "2026年3月，席位10个：10×月租2,000.00元×30/31天10seats×2,000.00×30of31days≈1.5",
+        "2坐席租金SeatrentC719,354.84",
+        "2026年3月，坐席10个：10×月租2,000.00元×30/31天10seats×2,000.00×30of31days≈1.5",
         "取整Rounded-0.01",
         "第2页，共2页Page2of2",
     ):

@@ -180,7 +180,7 @@ async def test_both_sides_are_written_to_before_a_term_runs_out(world: LeaseWorl
             await reminder_jobs.send_reminders(world.runtime)
         written[day] = sorted(box.taken())
     both = [
-        (ENGLISH, "Your contract ends on 30 June 2026: 座席租赁合同"),
+        (ENGLISH, "Your contract ends on 30 June 2026: 坐席租赁合同"),
         ("finance@operator.example", "合同到期提醒：安心保险，2026年6月30日"),
     ]
     assert {day: mails for day, mails in written.items() if mails} == {

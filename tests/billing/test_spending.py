@@ -7,16 +7,21 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from billing.rules.spending import SpendState, spend_state
+from billing.spending import jobs as spending_jobs
 from billing.spending import running
 from infra.kit import clock
 from infra.kit.database import Scope
+from infra.kit.jobs import Runtime
 from infra.kit.models import AuditEntry
-from switch.commands import LiveLeg
+from switch import placements
+from switch.commands import CommandFailed, LiveLeg, Outcome, Verdict
+from switch.models import Node
 from tests.api import Api
 from tests.journeys.desk import Desk
+from tests.tenancy.people_world import joined, quick_passwords
 from tests.world import LANDLINE, MOBILE, Answered, Customer, Refused, World
 
 ABROAD = "0012025550123"
@@ -156,6 +161,113 @@ async def test_calls_that_run_are_estimated_by_the_tenants_deck(customer: Custom
     assert nothing == 0
     least, most = Decimal("1.2340") + Decimal("0.43"), Decimal("1.2340") + Decimal("0.45")
     assert least <= spent <= most
+
+
+class Nodes:
+    """What the nodes say they hold: a tenant's calls out by node; one that is not named is silent."""
+
+    def __init__(self, customer: Customer) -> None:
+        self.tenant_id = customer.tenant_id
+        self.runtime = Runtime(customer.world.api.database, customer.world.api.settings)
+        self.seconds: dict[str, int] = {}
+
+    async def live_calls(self, node: Node) -> tuple[LiveLeg, ...]:
+        if node.name not in self.seconds:
+            raise CommandFailed(node.name, Outcome("show channels as json", Verdict.NOT_SENT, "no answer"))
+        began = int((clock.now() - timedelta(seconds=clock.offset_seconds() + self.seconds[node.name])).timestamp())
+        leg = LiveLeg(
+            leg_id="leg-1", name=f"{running.CARRIER_LEG}carrier", context=self.tenant_id, direction="outbound",
+            callstate=running.ACTIVE, destination="8613800138000", created_epoch=str(began),
+        )  # fmt: skip
+        return (leg,) if self.seconds[node.name] else ()
+
+    async def look(self) -> None:
+        await spending_jobs.watch_spending(self.runtime, tenant_id=self.tenant_id)
+
+
+@pytest.fixture
+async def nodes(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    made = Nodes(customer)
+    async with customer.world.api.database.transaction(Scope.platform()) as session:
+        await session.execute(update(Node).values(state="active"))
+    monkeypatch.setattr(spending_jobs.NodeControl, "of", lambda _: made)
+    return made
+
+
+async def test_a_silent_node_lifts_no_bar_and_a_higher_cap_does(customer: Customer, nodes: Nodes) -> None:
+    world, seat, barred = customer.world, customer.seat(1), Refused("daily_cap_reached")
+    await world.travel_to("2026-06-10 09:00")
+    await may(customer, daily_cap="1.00")
+    nodes.seconds = {"node-1": 600, "node-2": 0}  # 1.2340
+    await nodes.look()
+    assert await seat.calls(MOBILE) == barred
+    nodes.seconds = {"node-2": 0}
+    await nodes.look()
+    assert await seat.calls(MOBILE) == barred
+    # Lowering the cap is the tenant's to do, and lifts nothing; the operator decides anew, by what was seen last.
+    await may(customer, customer.admin, daily_cap="0.99")
+    await nodes.look()
+    assert await seat.calls(MOBILE) == barred
+    await may(customer, daily_cap="1.20")
+    await nodes.look()
+    assert await seat.calls(MOBILE) == barred
+    await may(customer, daily_cap="20.00")
+    await nodes.look()
+    assert await seat.calls(MOBILE) == Answered()
+    await may(customer, daily_cap="1.00")
+    await nodes.look()
+    assert await seat.calls(MOBILE) == barred
+    # The node answers that the call is gone.
+    nodes.seconds = {"node-1": 0, "node-2": 0}
+    await nodes.look()
+    assert await seat.calls(MOBILE) == Answered()
+    assert len(await alerts(customer)) == 2
+
+
+async def test_a_dead_node_lifts_no_bar_and_a_new_day_does(customer: Customer, nodes: Nodes) -> None:
+    world, seat = customer.world, customer.seat(1)
+    await world.travel_to("2026-06-10 09:00")
+    await may(customer, daily_cap="1.00")
+    nodes.seconds = {"node-1": 0, "node-2": 600}
+    await nodes.look()
+    async with world.api.database.transaction(Scope.platform()) as session:
+        await session.execute(update(Node).where(Node.name == "node-2").values(state="dead"))
+    nodes.seconds = {"node-1": 0}
+    await nodes.look()
+    assert await seat.calls(MOBILE) == Refused("daily_cap_reached")
+    clock.travel_to(clock.local_midnight(date(2026, 6, 11)))
+    await nodes.look()
+    assert await seat.calls(MOBILE) == Answered()
+
+
+async def test_calls_that_were_left_on_the_node_before_a_move_count(customer: Customer, nodes: Nodes) -> None:
+    world, seat = customer.world, customer.seat(1)
+    await world.travel_to("2026-06-10 09:00")
+    await may(customer, daily_cap="1.00")
+    home = await seat.node()
+    other = "node-2" if home == "node-1" else "node-1"
+    async with world.api.database.transaction(Scope.platform()) as session:
+        await placements.move(session, customer.tenant_id, other, reason="test")
+    nodes.seconds = {home: 600, other: 0}
+    await nodes.look()
+    assert await seat.calls(MOBILE) == Refused("daily_cap_reached")
+
+
+async def test_an_operators_person_widens_a_policy_on_a_visit(
+    api: Api, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick_passwords(monkeypatch)
+    client = await api.client("platform_operator")
+    person = await joined(api, client, "ops@platform.example", role="platform_operator")
+    path = f"/v1/tenants/{customer.tenant_id}/call-policy"
+    own = {"cookie": person.cookie, "x-csrf-token": person.csrf_token, "origin": "http://127.0.0.1:8300"}
+    assert (await person.http.put(path, json={"countries": ["CN", "US"]}, headers=own)).status_code == 403
+    made = await person.post(f"/v1/tenants/{customer.tenant_id}/visits", {"reason": "they asked for it"})
+    visiting = own | {"seatline-visit": made.json()["visit_id"]}
+    for cap in ("10.00", "20.00"):
+        changed = await person.http.put(path, json={"countries": ["CN", "US"], "daily_cap": cap}, headers=visiting)
+        assert (changed.status_code, changed.json()["daily_cap"]) == (200, cap)
+    assert await customer.seat(1).calls(ABROAD) == Answered()
 
 
 async def test_the_platforms_policy_counts_where_a_tenant_has_none_of_its_own(customer: Customer) -> None:

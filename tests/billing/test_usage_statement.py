@@ -181,7 +181,7 @@ async def test_a_line_is_explained_in_words_down_to_the_destinations(world: Leas
     rent, calls, recruitment = [(await finance.get(f"{path}/{number}/explain")).json() for number in (1, 2, 3)]
     assert rent["words"] == [
         {
-            "zh": "按当月 1 日零时在租数量预收：2026 年 4 月，席位 2 个（编号 1–2）：2 × 月租 2,000.00 元",
+            "zh": "按当月 1 日零时在租数量预收：2026 年 4 月，坐席 2 个（编号 1–2）：2 × 月租 2,000.00 元",
             "en": "Rent in advance for what was held at 00:00 on the 1st: April 2026, 2 seats (No. 1–2): "
             "2 × 2,000.00 a month",
             "exact": "4,000.00",

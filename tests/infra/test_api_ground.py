@@ -132,6 +132,19 @@ async def test_a_tenant_admin_makes_clients_only_for_its_own_tenant(api: Api) ->
     assert foreign.status_code == 404
 
 
+async def test_a_tenant_keeps_the_address_that_it_is_written_to(api: Api) -> None:
+    ours, theirs = await api.tenant(), await api.tenant("other")
+    admin, viewer = await api.client("tenant_admin", ours), await api.client("tenant_viewer", ours)
+    body = {"contact_email": "office@anxin.example"}
+    answer = await admin.put(f"/v1/tenants/{ours}/contact", body)
+    assert (answer.status_code, answer.json()["contact_email"]) == (200, "office@anxin.example")
+    wrong = await admin.put(f"/v1/tenants/{ours}/contact", {"contact_email": "nobody"})
+    assert (wrong.status_code, wrong.json()["field"]) == (422, "contact_email")
+    assert (await admin.put(f"/v1/tenants/{theirs}/contact", body)).status_code == 404
+    assert (await viewer.put(f"/v1/tenants/{ours}/contact", body)).status_code == 403
+    assert (await admin.put(f"/v1/tenants/{ours}/contact", {"contact_email": None})).json()["contact_email"] is None
+
+
 async def test_the_description_says_that_unknown_fields_are_refused(api: Api) -> None:
     document = (await api.http.get("/schema/openapi.json")).json()
     assert document["components"]["schemas"]["NewTenant"]["additionalProperties"] is False

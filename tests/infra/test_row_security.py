@@ -19,7 +19,7 @@ GLOBAL_TABLES = {
     "stripe_event", "maintenance_window", "platform_call_policy", "node_drain", "live_node", "sip_edge", "node_boot",
     "tunnel_gateway", "tunnel_block", "tunnel_key", "started_hour", "seen_leg", "hour_sign_off", "invoice_run",
     "fapiao_number", "sign_in_attempts", "canary_watch", "window_node",
-    "gateway_state", "pooled_number", "number_event",
+    "gateway_state", "pooled_number", "number_event", "stray_call", "examination",
 }  # fmt: skip
 
 

@@ -44,10 +44,10 @@ async def test_calls_are_on_the_invoice_of_the_first_to_the_exact_fen(world: Wor
 async def test_a_call_over_midnight_belongs_to_the_month_in_which_it_was_answered(world: World) -> None:
     tenant = await opened(world)
     await world.travel_to("2026-06-30 23:59")
-    await tenant.seat(1).talks(MOBILE, milliseconds=600_000, began="2026-06-30 23:58:30")
+    await tenant.seat(1).talks(MOBILE, milliseconds=240_000, began="2026-06-30 23:55:30")
     await tenant.seat(1).talks(MOBILE, milliseconds=60_000, began="2026-06-30 23:59:59")
     await world.travel_to("2026-07-01 00:00")
-    assert (await tenant.invoice("monthly", "2026-07")).kinds()["calls"] == "1.23"
+    assert (await tenant.invoice("monthly", "2026-07")).kinds()["calls"] == "0.49"
     await world.travel_to("2026-08-01 00:00")
     assert (await tenant.invoice("monthly", "2026-08")).kinds()["calls"] == "0.12"
 

@@ -159,6 +159,35 @@ async def test_nobody_leaves_while_contracts_seats_or_money_are_open(world: Worl
     assert (await customer.admin.post(f"{path}/departures", {"reason": "over"})).status_code == 403
 
 
+async def test_equipment_that_is_not_back_is_listed_before_the_final_invoice_and_keeps_the_tenant(
+    world: World,
+) -> None:
+    customer = await world.signs(preset="onsite", seats=1, opens="2026-06-01", ends=LAST_DAY)
+    await world.travel_to("2026-05-29 09:00")
+    await customer.pays_everything()
+    await world.travel_to("2026-06-02 09:00")
+    body = {"tenant_id": customer.tenant_id, "contract_id": customer.contract_id, "makers_price": "399.00"}
+    things = [
+        await world.operator.does("/v1/equipment", body | {"kind": "headset", "label": label, "on": "2026-06-01"})
+        for label in ("SN-1", "SN-2")
+    ]
+    await world.travel_to("2026-06-30 09:00")
+    shown = (await world.finance.ask("/v1/invoice-runs/2026-07/preview"))["items"]
+    [found] = [each for each in shown if each["contract_id"] == customer.contract_id]
+    assert (found["equipment_out"], found["anomalies"]) == (["SN-1", "SN-2"], ["equipment_out"])
+    lost = {"outcome": "lost", "on": "2026-06-30", "note": "left on a train"}
+    await world.operator.does(f"/v1/equipment/{things[0]['equipment_id']}/end", lost)
+    await world.travel_to("2026-07-02 09:00")
+    assert (await customer.invoice("final")).kinds()["equipment"] == "399.00"
+
+    readiness = f"/v1/tenants/{customer.tenant_id}/departure-readiness"
+    still = "equipment is neither back nor charged: SN-2"
+    assert still in (await world.finance.ask(readiness))["obstacles"]
+    back = {"outcome": "returned", "on": "2026-07-02", "note": "complete"}
+    await world.operator.does(f"/v1/equipment/{things[1]['equipment_id']}/end", back)
+    assert still not in (await world.finance.ask(readiness))["obstacles"]
+
+
 async def test_a_departure_is_announced_ahead_and_can_be_called_off(world: World) -> None:
     customer = await never_rented(world)
     path = f"/v1/tenants/{customer.tenant_id}/departures"

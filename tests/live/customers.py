@@ -106,9 +106,10 @@ class LiveSeat:
     password: str
 
     async def server(self) -> Address:
-        """Where its phone registers: the node that serves the tenant now."""
+        """Where its phone registers over UDP: the node that serves the tenant now."""
         sip = (await self.customer.office.operator.get(f"/v1/seats/{self.seat_id}"))["sip"]
-        serving = next(server for server in sip["servers"] if server["role"] == "serving")
+        plain = (server for server in sip["servers"] if server["transport"] == "udp")
+        serving = next(server for server in plain if server["role"] == "serving")
         return serving["host"], serving["port"]
 
     async def phone(self, *, password: str | None = None, policy: Policy | None = None) -> Phone:

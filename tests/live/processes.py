@@ -64,6 +64,16 @@ class ProcessOfTest:
             log.seek(max(0, self.log.stat().st_size - LOG_TAIL_BYTES))
             return log.read().decode(errors="replace")
 
+    def pause(self) -> None:
+        """Keep it from doing anything until `go_on`."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End its pause."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """End it at once, as a power failure would."""
         if self._process is not None and self._process.poll() is None:

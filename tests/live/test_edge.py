@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from switch import node_certificates
+from switch.edge.documents import set_numbers
 from switch.edge.files import PROGRAM
 from switch.sip.carrier import Carrier
 from switch.sip.dialog import Address
@@ -24,7 +26,8 @@ from switch.sip.errors import SipError
 from switch.sip.phone import Phone
 from tests.live.customers import Customer, LiveSeat, Office
 from tests.live.processes import ProcessOfTest
-from tests.live.system import LOOPBACK, LiveSystem, free_ports
+from tests.live.system import LOOPBACK, NODES, LiveSystem, free_ports
+from tests.live.test_drain import drains, serves
 from tests.live.test_transports import trusting
 from tests.live.waiting import until
 
@@ -40,6 +43,10 @@ MAP_LIMIT_SECONDS = 15.0
 MOVE_LIMIT_SECONDS = 30.0
 DIALLED = "13800138000"
 REQUESTS_PER_SECOND = 200
+INFORMATION = "2"
+"""Of what weight an event is that Kamailio then logs too (its L_INFO)."""
+
+DRAIN_FOR = timedelta(minutes=20)
 
 Transport = Literal["udp", "tcp", "tls"]
 
@@ -57,23 +64,37 @@ class Edge:
     kamailio: ProcessOfTest
     follower: ProcessOfTest
 
-    async def knows(self, customer: Customer) -> None:
-        """Wait until Kamailio's own table has the tenant: until then its domain is refused."""
+    async def knows(self, customer: Customer, *, served_by: str | None = None) -> None:
+        """Wait until Kamailio's own table has the tenant (until then its domain is refused), at this node first."""
+        wanted = customer.domain if served_by is None else f"value: {set_numbers(NODES)[served_by]},"
 
         async def is_known() -> bool:
             self.kamailio.check()
             self.follower.check()
-            return await self._lists(customer.domain)
+            return wanted in await self._says("htable.get", "domains", customer.domain)
 
         await until(is_known, f"the edge knows {customer.domain}", limit_seconds=MAP_LIMIT_SECONDS)
 
-    async def _lists(self, domain: str) -> bool:
+    async def tells_more(self) -> None:
+        """Have it log what it usually keeps to itself."""
+        await self._says("corex.debug", INFORMATION)
+
+    async def logs(self, event: str) -> None:
+        """Wait until its log names an event."""
+
+        async def is_told() -> bool:
+            return event in self.kamailio.log.read_text()
+
+        await until(is_told, f"the edge logs {event}", limit_seconds=ANSWER_LIMIT_SECONDS)
+
+    async def _says(self, *command: str) -> str:
+        """What Kamailio answers to a command."""
         asked = await asyncio.create_subprocess_exec(
-            PROGRAM, "-s", f"unix:{self.directory}/control.sock", "htable.get", "domains", domain,
+            PROGRAM, "-s", f"unix:{self.directory}/control.sock", *command,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         said, _ = await asyncio.wait_for(asked.communicate(), ANSWER_LIMIT_SECONDS)
-        return asked.returncode == 0 and domain.encode() in said
+        return said.decode(errors="replace") if asked.returncode == 0 else ""
 
     def phone(self, seat: LiveSeat, transport: Transport = "udp", password: str | None = None) -> Phone:
         """A phone of this seat that knows nothing but the edge."""
@@ -145,7 +166,6 @@ async def test_a_seat_registers_and_calls_out_through_the_edge(
     assert await again.wait_ended(ANSWER_LIMIT_SECONDS) == "them"
 
 
-@pytest.mark.real_switch  # the simulator rings a phone at its Contact, whatever Path it registered with
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
 async def test_seats_are_rung_through_the_edge_over_the_connection_that_they_opened(
     office: Office, edge: Edge, transport: Transport
@@ -226,6 +246,33 @@ async def test_the_next_registration_after_a_nodes_death_lands_on_the_spare_and_
     finally:
         home.process.start()
         await asyncio.to_thread(office.system.wait_node, home.name, "active")
+
+
+@pytest.mark.parametrize("transport", ["udp", "tls"])
+async def test_a_phone_is_not_turned_away_while_the_edge_does_not_know_yet_that_its_tenant_has_moved(
+    office: Office, edge: Edge, transport: Transport
+) -> None:
+    customer = await office.customer(seats=1)
+    await edge.knows(customer)
+    phone = edge.phone(customer.seats[0], transport)
+    assert await phone.register() == 200
+    async with drains(office, customer) as drain:
+        await drain.begin(DRAIN_FOR)
+        await serves(customer, lambda name: name != drain.node.name)
+        await edge.knows(customer, served_by=await customer.serving_node())
+        assert await phone.register() == 200
+        await edge.tells_more()
+        edge.follower.pause()
+        try:
+            await drain.cancel()
+            await serves(customer, lambda name: name == drain.node.name)
+            registering = asyncio.create_task(phone.register())
+            await edge.logs("edge.refusal_held")
+            assert not registering.done()
+        finally:
+            edge.follower.go_on()
+        assert await registering == 200
+        await edge.logs("edge.moved_meanwhile")
 
 
 async def test_an_address_that_asks_too_often_is_not_answered(edge: Edge) -> None:

@@ -258,7 +258,7 @@ async def test_a_dead_gateway_is_shown_down_and_passed_over_until_it_is_back(off
             await again.hangup()
 
 
-@pytest.mark.real_switch
+@pytest.mark.real_switch  # fifteen seconds of silence; the simulator's own tests have it with a shorter time
 async def test_a_gateway_that_gives_no_sign_does_not_hold_a_call_up_for_long(office: Office) -> None:
     customer = await office.customer(seats=1)
     phone = await customer.seats[0].registered()

@@ -71,16 +71,17 @@ async def is_left_in_order(office: Office, window_id: str) -> None:
         office.system.travel_to(None)
 
 
-async def test_a_window_is_announced_kept_and_over_in_time(office: Office) -> None:
+async def test_a_window_takes_both_nodes_one_after_another_and_seats_stay_open(office: Office) -> None:
     customer = await office.customer(seats=2)
     node = await customer.serving_node()
+    other = next(name for name in office.system.nodes if name != node)
     begins_at = clock.local_midnight(clock.today() + timedelta(days=5)) + timedelta(hours=2)
     window = await office.operator.post(
         PATH,
         begins_at=begins_at.isoformat(),
         ends_at=(begins_at + timedelta(hours=2)).isoformat(),
         note="a new release of the switch",
-        nodes=[node],
+        nodes=[node, other],
     )
     window_id = window["window_id"]
     try:
@@ -106,16 +107,35 @@ async def test_a_window_is_announced_kept_and_over_in_time(office: Office) -> No
         await call.hangup()
         await place_of(office, window_id, node, "out")
         assert await answer_to_options(office.system.nodes[node].sip) == BUSY
+        await place_of(office, window_id, other, "waiting")
 
+        kept = await elsewhere.call(DIALLED)
+        assert kept.status == OK
         await office.operator.post(f"{PATH}/{window_id}/nodes/{node}/done")
         await place_of(office, window_id, node, "back")
+        await place_of(office, window_id, other, "draining")
+        await moves_away(customer, other)
+        assert await answer_to_options(office.system.nodes[node].sip) == OK
+        returned = await (await customer.seats[0].registered()).call(DIALLED)
+        assert returned.status == OK
+        await returned.hangup()
+        assert kept.is_live, "also one at the second node"
+        await kept.hangup()
+        await place_of(office, window_id, other, "out")
+        assert await answer_to_options(office.system.nodes[other].sip) == BUSY
+        await office.operator.post(f"{PATH}/{window_id}/nodes/{other}/done")
+        await place_of(office, window_id, other, "back")
+
         done = await is_done(office, window_id)
         assert done["ended_at"] < done["ends_at"]
-        assert await answer_to_options(office.system.nodes[node].sip) == OK
+        for each in (node, other):
+            assert await answer_to_options(office.system.nodes[each].sip) == OK
+        assert await customer.serving_node() == node
         assert await office.operator.items("/v1/faults", tenant_id=customer.tenant_id) == []
-        legs = [leg for leg in await customer.legs(4) if leg["leg"] == "gateway"]
-        assert [leg["hangup_cause"] for leg in legs] == ["NORMAL_CLEARING"] * 2
-        assert {each["leg_id"] for each in await customer.charges(2)} == {leg["leg_id"] for leg in legs}
+        legs = [leg for leg in await customer.legs(8) if leg["leg"] == "gateway"]
+        assert [leg["hangup_cause"] for leg in legs] == ["NORMAL_CLEARING"] * 4
+        assert sorted(leg["node"] for leg in legs) == sorted([node, other, node, other])
+        assert {each["leg_id"] for each in await customer.charges(4)} == {leg["leg_id"] for leg in legs}
         credits = await office.operator.get(f"/v1/contracts/{customer.contract_id}/fault-credits")
         assert credits["credit"] == "0.00"
     finally:

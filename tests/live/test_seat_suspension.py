@@ -39,3 +39,18 @@ async def test_a_suspended_seat_is_out_at_once_and_back_with_the_same_password(
     await until(only_the_colleague, "the end of the seat's registration", limit_seconds=GONE_LIMIT_SECONDS)
     await office.operator.post(f"/v1/seats/{seat.seat_id}/resumption")
     assert await phone.register() == 200
+
+
+async def test_a_seat_suspended_during_its_call_goes_on_talking_and_sends_it_nowhere(
+    office: Office, carrier: Carrier
+) -> None:
+    customer = await office.customer()
+    seat, other = customer.seats
+    agent, colleague = await seat.registered(), await other.registered()
+    talk = await agent.call(DIALLED)
+    called = await carrier.next_call(ANSWER_LIMIT_SECONDS)
+    await office.operator.post(f"/v1/seats/{seat.seat_id}/suspension", reason="on leave")
+    assert (talk.is_live, called.is_live) == (True, True)
+    assert await talk.transfer(f"<sip:{other.extension}@{customer.domain}>") == 202
+    assert await called.wait_ended(ANSWER_LIMIT_SECONDS) == "them"
+    assert colleague.calls == ()

@@ -1,4 +1,4 @@
-"""The real FreeSWITCH with phones and a carrier that are not our own: sipp, by scenarios of this folder."""
+"""Phones and a carrier that are not our own: sipp, by scenarios of this folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from switch.sip.dialog import Address
 from tests.live.customers import LiveSeat, Office
 from tests.live.system import LOOPBACK, free_ports
 
-pytestmark = [
-    pytest.mark.real_switch,
-    pytest.mark.skipif(shutil.which("sipp") is None, reason="needs sipp (Debian: sip-tester)"),
-]
+pytestmark = pytest.mark.skipif(shutil.which("sipp") is None, reason="needs sipp (Debian: sip-tester)")
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 RUN_LIMIT_SECONDS = 20

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from switch.sip import sdp
 from switch.sip.carrier import Carrier
-from switch.sip.phone import Phone
 from tests.live.customers import Customer, LiveSeat, Office
+from tests.live.speaking import SpeakingPhone
 from tests.live.test_transports import trusting
 from tests.live.waiting import until
 
@@ -21,22 +19,20 @@ NOT_ACCEPTABLE = 488
 DIALLED = "13800138000"
 
 
-async def phone_of(seat: LiveSeat, *, encrypts: bool) -> Phone:
-    """A registered phone; one that encrypts speaks TLS too, where its node is a real one."""
+async def phone_of(seat: LiveSeat, *, encrypts: bool) -> SpeakingPhone:
+    """A registered phone; one that encrypts speaks TLS too."""
     office = seat.customer.office
     node = office.system.nodes[await seat.customer.serving_node()]
-    over_tls = encrypts and office.system.is_real
-    phone = office.keep(
-        Phone(
-            seat.extension,
-            seat.customer.domain,
-            server=node.sip_tls if over_tls else node.sip,
-            password=seat.password,
-            transport="tls" if over_tls else "udp",
-            tls=trusting(node.authority) if over_tls else None,
-            encrypts=encrypts,
-        )
+    phone = SpeakingPhone(
+        seat.extension,
+        seat.customer.domain,
+        server=node.sip_tls if encrypts else node.sip,
+        password=seat.password,
+        transport="tls" if encrypts else "udp",
+        tls=trusting(node.authority) if encrypts else None,
+        encrypts=encrypts,
     )
+    office.keep(phone)
     assert await phone.register(expires_seconds=REGISTRATION_SECONDS) == 200
     return phone
 
@@ -58,7 +54,6 @@ async def recorded(customer: Customer, leg_id: str) -> dict[str, Any]:
     return await until(look, f"the record of {leg_id}", limit_seconds=RECORD_LIMIT_SECONDS)
 
 
-@pytest.mark.real_switch
 async def test_a_phone_that_offers_encryption_is_answered_with_a_key_and_its_record_says_so(
     office: Office, carrier: Carrier
 ) -> None:
@@ -95,7 +90,6 @@ async def test_a_plain_phone_of_a_tenant_that_demands_encryption_is_refused_but_
     await again.hangup()
 
 
-@pytest.mark.real_switch
 async def test_a_phone_is_rung_with_a_key_where_its_tenant_demands_encryption(office: Office) -> None:
     customer = await office.customer(seats=2)
     await demands(customer, "demanded")
@@ -113,7 +107,6 @@ async def test_a_phone_is_rung_with_a_key_where_its_tenant_demands_encryption(of
         assert (await recorded(customer, leg["leg_id"]))["rtp_secure_media_negotiated"].startswith(sdp.SUITE)
 
 
-@pytest.mark.real_switch
 async def test_a_plain_phone_is_not_rung_in_the_clear_where_its_tenant_demands_encryption(office: Office) -> None:
     customer = await office.customer(seats=2)
     await demands(customer, "demanded")

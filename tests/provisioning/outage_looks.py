@@ -55,17 +55,19 @@ class Patient(Caller):
 
 @dataclass
 class Canary:
-    """Signs in at every node but those where it is refused; keeps who was tried where."""
+    """Signs in and calls at every node but those where it is refused; keeps who was tried where."""
 
     refused_at: set[str] = field(default_factory=set[str])
     refused_for: set[str] = field(default_factory=set[str])
+    calls_refused_at: set[str] = field(default_factory=set[str])
+    """Where it signs in and then cannot call."""
     tried: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     async def __call__(self, node: Node, subject: Subject) -> Tried:
         self.tried.append((node.name, subject.tenant_id))
         if node.name in self.refused_at or subject.tenant_id in self.refused_for:
             return Tried("not_found", "refused 403")
-        return Tried("found", "accepted")
+        return Tried("found", "accepted", "refused 503" if node.name in self.calls_refused_at else "completed")
 
 
 @dataclass

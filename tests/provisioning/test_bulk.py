@@ -166,6 +166,43 @@ async def test_one_line_that_is_refused_refuses_them_all_by_place(world: World) 
     assert await contents(world) == before
 
 
+async def test_an_unpaid_order_is_cancelled_by_a_table_that_names_all_of_its_seats(world: World) -> None:
+    admin, tenant_id, contract_id = await staffed(world)
+    await world.placed(tenant_id, contract_id, quantity=2, effective_on=date(2026, 6, 20))
+    part = as_csv({"extension": "1005", "action": "cancel"}, {"extension": "1001", "action": "取消"})
+    report = (await send(admin, part)).json()
+    assert [(each["problem"]["code"], each["problem"]["field"]) for each in report["lines"]] == [
+        ("seat_table_line_refused", "action"), ("seat_table_line_refused", "action"),
+    ]  # fmt: skip
+    opened = as_csv(*({"extension": f"100{each}", "action": "cancel"} for each in range(1, 5)))
+    report = (await send(admin, opened)).json()
+    assert {each["problem"]["code"] for each in report["lines"]} == {"seat_order_not_cancellable"}
+    whole = as_csv(
+        {"extension": "1005", "action": "cancel", "reason": "no need"},
+        {"extension": "1006", "action": "取消"},
+        {"action": "add", "effective_on": "2026-06-21"},
+    )
+    done = await send(admin, whole, dry_run="false")
+    assert (done.status_code, [each["state"] for each in done.json()["lines"]]) == (200, ["done"] * 3)
+    assert [seat.state for seat in await world.seats(tenant_id)] == ["open"] * 4 + ["cancelled"] * 2 + ["ordered"]
+
+
+async def test_the_operator_alone_waives_the_notice_of_a_table(world: World) -> None:
+    admin, tenant_id, _ = await staffed(world)
+    soon = as_csv(
+        {"action": "add", "effective_on": "2026-06-09"},
+        {"extension": "1001", "action": "return", "effective_on": "2026-06-09"},
+    )
+    report = (await send(admin, soon)).json()
+    assert [each["problem"]["code"] for each in report["lines"]] == ["notice_too_short"] * 2
+    own = await send(admin, soon, waive_notice="true")
+    assert (own.status_code, own.json()["field"]) == (403, "waive_notice")
+    done = await send(world.operator, soon, tenant_id=tenant_id, waive_notice="true", dry_run="false")
+    assert done.status_code == 200
+    listed = (await world.operator.get("/v1/seat-orders", params={"tenant_id": tenant_id})).json()["items"]
+    assert [each["notice_waived_by"] for each in listed] == [world.operator.client_id] * 2 + [None]
+
+
 async def test_a_name_is_given_to_one_seat_only(world: World) -> None:
     admin, tenant_id, _ = await staffed(world, seats=3)
     await send(admin, as_csv({"extension": "1003", "name": "前台"}), dry_run="false")

@@ -20,6 +20,8 @@ from infra.kit.sealing import digest
 from provisioning.handout import pages, secrecy
 from provisioning.handout.models import HandOutLink
 from provisioning.rules import tunnel_keys
+from switch import media_policies
+from switch.admission import Encryption
 from switch.sip.digest import a1_hash
 from tests.api import Caller
 from tests.provisioning.tunnel_world import make_gateway
@@ -182,8 +184,28 @@ async def test_a_seat_with_a_key_of_the_tenants_own_keeps_it(world: World) -> No
     assert (await admin.post(f"/v1/seats/{seat_id}/tunnel/key", {"public_key": own})).status_code == 200
     made = (await admin.post(f"/v1/seats/{seat_id}/hand-outs", {})).json()
     page = (await opened(world, made["url"])).text
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 2  # a code without the private key would be of no use
+    assert "填入自己保管的私钥" in page
     assert list(await gateway.peers()) == [own]
+
+
+async def test_where_calls_must_be_encrypted_the_hand_out_sets_phones_up_for_it(world: World) -> None:
+    tenant_id, _, seat_ids = await world.opened(seats=1)
+    admin = await world.api.client("tenant_admin", tenant_id)
+    for node in ("alpha", "beta"):
+        await world.change_node(node, sip_tls_port=5061)
+    async with world.api.database.transaction(Scope.platform()) as session:
+        await media_policies.change(session, tenant_id, Encryption.DEMANDED)
+    sip = (await admin.get(f"/v1/seats/{seat_ids[0]}")).json()["sip"]
+    assert sip["media_encryption"] == "demanded"
+    assert [each["transport"] for each in sip["servers"]] == ["tls", "tls", "udp", "udp", "tcp", "tcp"]
+    made = (await admin.post(f"/v1/seats/{seat_ids[0]}/hand-outs", {})).json()
+    page = (await opened(world, made["url"])).text
+    assert "未加密的呼叫会被拒绝" in page
+    file = re.search(r'download="y000000000000.cfg" href="data:[^,]*,([^"]*)"', page)
+    assert file is not None
+    lines = base64.b64decode(file.group(1)).decode().splitlines()
+    assert {"account.1.srtp_encryption = 2", "account.1.sip_server.1.transport_type = 2"} <= set(lines)
 
 
 async def test_a_link_ends_when_its_time_is_over_and_its_content_is_erased(world: World) -> None:

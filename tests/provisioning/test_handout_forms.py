@@ -10,6 +10,7 @@ import pytest
 from infra.kit.languages import LANGUAGES, Language
 from provisioning.handout import contents, pages
 from provisioning.handout.contents import HandOutContent, Server
+from switch.admission import Encryption
 
 CONTENT = HandOutContent(
     tenant_name="示例公司",
@@ -61,6 +62,33 @@ def test_any_number_of_servers_makes_a_hand_out(servers: list[Server]) -> None:
     assert contents.linphone_document(content).count("reg_route") == min(len(servers), 1)
     assert contents.yealink_file(content).count("outbound_proxy.") == 2 * min(len(servers), 2)
     assert "t1.example.com" in contents.grandstream_document(content)
+
+
+def test_phones_are_told_what_the_tenant_wants_of_its_media() -> None:
+    told = {
+        Encryption.ACCEPTED: (None, None, None),
+        Encryption.OFFERED: ("1", "srtp", "0"),
+        Encryption.DEMANDED: ("2", "srtp", "1"),
+    }
+    for encryption, expected in told.items():
+        content = changed(media_encryption=encryption)
+        document = ElementTree.fromstring(contents.linphone_document(content).encode())  # noqa: S314 - ours
+        entries = {entry.get("name"): entry.text for entry in document.iter() if entry.tag.endswith("entry")}
+        desk = dict(line.split(" = ", 1) for line in contents.yealink_file(content).splitlines() if " = " in line)
+        found = desk.get("account.1.srtp_encryption"), entries.get("media_encryption")
+        assert (*found, entries.get("media_encryption_mandatory")) == expected
+        for language in LANGUAGES:
+            page = pages.shown(changed(media_encryption=encryption, language=language)).html
+            words = pages._words(language)  # pyright: ignore[reportPrivateUsage]
+            assert (words["encryption_demanded"] in page) == (encryption is Encryption.DEMANDED)
+            assert (words["encryption_offered"] in page) == (encryption is Encryption.OFFERED)
+
+
+def test_what_was_sealed_before_there_was_a_policy_can_still_be_shown() -> None:
+    plain = msgspec.msgpack.decode(msgspec.msgpack.encode(CONTENT))
+    del plain["media_encryption"]
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(plain), type=HandOutContent)
+    assert read.media_encryption is Encryption.ACCEPTED
 
 
 def test_a_server_stands_once_with_all_its_transports() -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy import select, text
 
 from billing.outages import windows
@@ -15,7 +16,7 @@ from infra.kit.database import Scope
 from infra.kit.ids import new_id
 from switch.draining.models import NodeDrain
 from switch.models import CallRecord
-from tests.provisioning.outage_looks import Cluster, later
+from tests.provisioning.outage_looks import Cluster, Patient, later
 from tests.provisioning.world import TODAY, World, travel
 
 DAY = TODAY + timedelta(days=6)
@@ -168,6 +169,35 @@ async def test_nobody_conducted_the_window_so_nothing_was_overrun(world: World, 
     )  # fmt: skip
     await world.work()
     assert await cluster.faults() == []
+
+
+async def test_a_window_without_nodes_that_nobody_closes_is_an_alarm_every_day_and_overruns_until_then(
+    world: World, cluster: Cluster
+) -> None:
+    tenant_id, _, _ = await world.opened()
+    window_id = await announced(world)
+
+    async def alarms_after(moment: datetime) -> int:
+        clock.travel_to(moment)
+        with structlog.testing.capture_logs() as logged:
+            await cluster.conducts()
+            await cluster.conducts()
+        return sum(each["event"] == "maintenance.not_closed" for each in logged)
+
+    end = datetime.fromisoformat(hour("04:00"))
+    assert [await alarms_after(end + timedelta(hours=each)) for each in (-1, 0, 23, 25)] == [0, 1, 0, 1]
+    admin = Patient(world.api, "tenant_admin", tenant_id)
+    [shown] = (await admin.get(PATH)).json()["items"]
+    assert (shown["state"], datetime.fromisoformat(shown["overruns_since"])) == ("announced", end)
+    assert await cluster.faults() == []
+    over_at = end + timedelta(hours=24)
+    closed = await world.operator.post(f"{PATH}/{window_id}/closure", {"ended_at": over_at.isoformat()})
+    assert (closed.status_code, closed.json()["overruns_since"]) == (200, None)
+    await world.work()
+    [fault] = await cluster.faults()
+    assert (fault["tenant_id"], fault["cause"]) == (tenant_id, "operator")
+    assert [datetime.fromisoformat(fault[name]) for name in ("began_at", "ended_at")] == [end, over_at]
+    assert await alarms_after(end + timedelta(days=9)) == 0
 
 
 async def test_a_window_that_is_closed_by_hand_gives_its_node_back(world: World, cluster: Cluster) -> None:

@@ -262,6 +262,21 @@ async def test_a_canary_that_cannot_sign_in_is_a_fault_of_everybody_there(world:
     assert fault["ended_at"] is not None
 
 
+async def test_a_canary_that_signs_in_and_cannot_call_is_a_fault_that_says_so(world: World, cluster: Cluster) -> None:
+    tenant_id, _, _ = await world.opened()
+    node = (await cluster.place_of(tenant_id)).serving_node
+    cluster.canary.calls_refused_at = {node}
+    await cluster.looks(1)
+    began_at = clock.now()
+    await cluster.looks(3)
+    [fault] = await cluster.faults(tenant_id=tenant_id)
+    assert (began_at - MINUTE < moment(fault["began_at"]) <= began_at, fault["cause"]) == (True, "operator")
+    shown = (await world.operator.get(f"/v1/faults/{fault['fault_id']}")).json()
+    assert [each["note"] for each in shown["evidence"]] == [
+        f"The system itself cannot call at {node} as a phone would: the call was refused (503)."
+    ]
+
+
 async def test_a_canary_that_breaks_keeps_nothing_else_from_being_seen(world: World, cluster: Cluster) -> None:
     async def broken(node: Node, subject: Subject) -> Tried:
         raise RuntimeError(f"{node.name} {subject.tenant_id}")

@@ -9,9 +9,11 @@ from sqlalchemy import select
 
 from billing.models import Holding, Invoice
 from infra.kit.database import Scope
+from infra.kit.models import AuditEntry
 from provisioning.order_progress import advance_order
 from switch.models import Placement
 from tenancy import tenants
+from tenancy.webhooks import event_types
 from tests.provisioning.world import TODAY, World, travel
 
 
@@ -165,6 +167,15 @@ async def test_a_returned_seat_works_until_the_end_of_its_last_day(world: World)
     accounts = await world.accounts(tenant_id)
     assert [accounts[name].is_open for name in ("1001", "1002", "1003")] == [True, False, True]
     assert (await world.order_row(order["order_id"])).state == "done"
+    async with world.api.database.transaction(Scope.platform()) as session:
+        query = select(AuditEntry).where(AuditEntry.tenant_id == tenant_id, AuditEntry.action == "seats.closed")
+        entry = (await session.execute(query)).scalar_one()
+    told = event_types.BY_ACTION[entry.action]
+    assert told.event_type == "seat.closed"
+    assert event_types.data_of(told, tenant_id, entry.object_id, entry.facts) == {
+        "tenant_id": tenant_id, "order_id": order["order_id"], "contract_id": contract_id, "item": "seat", "count": 1,
+        "seat_ids": [seat_ids[1]],
+    }  # fmt: skip
 
 
 async def test_a_return_by_quantity_takes_those_added_last(world: World) -> None:

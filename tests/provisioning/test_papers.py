@@ -20,6 +20,7 @@ from infra.kit.outbox import jobs as mail_jobs
 from infra.kit.settings import MailServer, SettingRefused, Settings, load
 from tenancy import tenants
 from tenancy.papers import files, jobs
+from tenancy.people import persons
 from tests.api import Api, Caller
 from tests.billing.mail_world import SENDER, postbox, words_of
 from tests.provisioning.paper_files import archive, pdf, png
@@ -252,7 +253,8 @@ async def test_reminders_go_60_30_and_7_days_before_a_paper_expires(
             await jobs.tend_papers(runtime)
             await mail_jobs.send_mail(runtime)
             told, box.mails = box.mails, []
-            return sorted((str(mail["To"]), re.findall(r"还有 (\d+) 天", words_of(mail))) for mail in told)
+            days = [(str(mail["To"]), re.findall(r"还有 (\d+) 天", words_of(mail))) for mail in told]
+            return sorted(each for each in days if each[1])  # the others say what the review has decided
 
         both = ("boss@renter.example", "finance@example.com")
         assert await told(date(2026, 10, 31)) == []
@@ -265,6 +267,63 @@ async def test_reminders_go_60_30_and_7_days_before_a_paper_expires(
         operator = await api.client("platform_operator")
         await operator.post(f"/v1/papers/{renewed['paper_id']}/review", {"decision": "accepted", "reason": "fine"})
         assert await told(date(2026, 12, 24)) == []
+
+
+async def test_both_sides_are_told_of_a_paper_and_its_review(
+    desks: tuple[Caller, Caller, str], api: Api, settings: Settings
+) -> None:
+    operator, admin, tenant_id = desks
+    async with postbox() as box, api.database.transaction(Scope.platform()) as session:
+        await persons.create(
+            session, tenant_id=tenant_id, address="ada@renter.example", name="Ada", role="tenant_admin", language="en",
+            password_hash=None,
+        )  # fmt: skip
+        (await tenants.get(session, tenant_id)).contact_email = "office@renter.example"
+        await session.commit()
+        server = MailServer(
+            host="127.0.0.1", port=box.port, security="none", username=None, password=None, sender=SENDER
+        )
+        runtime = Runtime(api.database, replace(settings, mail_server=server))
+        async with api.database.transaction(Scope.platform()) as second:
+            new = files.NewPaper(kind="representative_id", content=pdf())
+            paper = await files.submit(
+                second, Objects(api.settings), tenant_id, new, operator_address="desk@op.example"
+            )
+        path = f"/v1/papers/{paper.paper_id}/review"
+
+        async def told() -> list[tuple[str, str]]:
+            await mail_jobs.send_mail(runtime)
+            mails, box.mails = box.mails, []
+            return [(str(mail["To"]), words_of(mail)) for mail in mails]
+
+        [(to, words)] = await told()
+        assert (to, paper.paper_id in words) == ("desk@op.example", True)
+        await operator.post(path, {"decision": "accepted", "reason": "complete"})
+        [(to, words)] = await told()
+        assert (to, "was accepted" in words, "complete" in words) == ("ada@renter.example", True, True)
+        await operator.post(path, {"decision": "refused", "reason": "it is somebody else's"})
+        [(to, words)] = await told()
+        assert (to, "was not accepted" in words, "it is somebody else's" in words) == ("ada@renter.example", True, True)
+    trail = (await admin.get("/v1/webhook-event-types")).json()["event_types"]
+    assert {"paper.accepted", "paper.refused"} <= set(trail)
+
+
+async def test_a_paper_that_was_decided_meanwhile_needs_no_mail(
+    desks: tuple[Caller, Caller, str], api: Api, settings: Settings
+) -> None:
+    operator, _, tenant_id = desks
+    async with postbox() as box:
+        server = MailServer(
+            host="127.0.0.1", port=box.port, security="none", username=None, password=None, sender=SENDER
+        )
+        async with api.database.transaction(Scope.platform()) as session:
+            new = files.NewPaper(kind="representative_id", content=pdf())
+            paper = await files.submit(
+                session, Objects(api.settings), tenant_id, new, operator_address="desk@op.example"
+            )
+        await operator.post(f"/v1/papers/{paper.paper_id}/review", {"decision": "refused", "reason": "blurred"})
+        await mail_jobs.send_mail(Runtime(api.database, replace(settings, mail_server=server)))
+        assert box.mails == []  # the tenant has nobody to write to, the operator nothing to review
 
 
 def test_the_object_storage_is_a_bucket_or_a_folder(tmp_path: Path) -> None:

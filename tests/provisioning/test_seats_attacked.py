@@ -20,7 +20,7 @@ from provisioning.handout import pages
 from provisioning.tunnels import edge
 from switch.sip.digest import a1_hash
 from tests.jobs import JobCount, job_counts
-from tests.provisioning.test_bulk import as_csv, send, staffed
+from tests.provisioning.test_bulk import as_csv, contents, send, staffed
 from tests.provisioning.test_handout import LINPHONE, handed, links, opened, shown
 from tests.provisioning.test_price_preview import invoice_of, preview
 from tests.provisioning.tunnel_world import make_gateway
@@ -41,19 +41,51 @@ async def test_a_hand_out_of_a_suspended_seat_ends_its_tunnels_key_too(world: Wo
     assert len(set(await gateway.peers()) - lost) == 1
 
 
-async def test_a_hand_out_that_cannot_name_the_edge_leaves_no_old_key_good(
+class Names:
+    """A resolver that knows every server but the lost ones, and counts."""
+
+    def __init__(self, *lost: str) -> None:
+        self.lost, self.asked = lost, list[str]()
+
+    async def resolved(self, host: str) -> list[str]:
+        self.asked.append(host)
+        return [] if host in self.lost else ["192.0.2.7"]
+
+
+async def test_while_a_server_has_no_address_nothing_is_handed_out_and_nothing_half_done(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gateway = await make_gateway(world)
-    admin, seat_id, _ = await handed(world)
-    lost = set(await gateway.peers())
-
-    async def unresolved(_: object) -> list[str]:
-        return []
-
-    monkeypatch.setattr(edge, "addresses", unresolved)
+    await make_gateway(world)
+    admin, seat_id, made = await handed(world)
+    table = as_csv({"extension": "1001", "action": "reissue"})
+    await world.change_node("beta", sip_host="beta.sip.example")
+    monkeypatch.setattr(edge, "resolved", Names("beta.sip.example").resolved)
+    before = await contents(world)
+    for answer in (
+        await admin.post(f"/v1/seats/{seat_id}/hand-outs", {"mail": False}),
+        await send(admin, table, dry_run="false"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (503, "sip_edge_not_resolved")
+        assert answer.json()["hosts"] == ["beta.sip.example"]
+        assert "beta.sip.example" in answer.json()["detail"]
+        assert int(answer.headers["retry-after"]) > 0
+    assert await contents(world) == before
+    monkeypatch.setattr(edge, "resolved", Names().resolved)
+    assert (await opened(world, made["url"])).status_code == 200, "what was handed out before is still good"
     assert (await admin.post(f"/v1/seats/{seat_id}/hand-outs", {})).status_code == 201
-    assert (len(lost), await gateway.peers()) == (1, {})
+
+
+async def test_a_table_of_hand_outs_asks_for_each_name_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await make_gateway(world)
+    admin, _, _ = await staffed(world, seats=4)
+    for name in ("alpha", "beta"):
+        await world.change_node(name, sip_host=f"{name}.sip.example")
+    names = Names()
+    monkeypatch.setattr(edge, "resolved", names.resolved)
+    table = as_csv(*({"extension": f"100{number}", "action": "reissue"} for number in range(1, 5)))
+    answer = await send(admin, table, dry_run="false")
+    assert answer.status_code == 200, answer.text
+    assert sorted(names.asked) == ["alpha.sip.example", "beta.sip.example"]
 
 
 async def test_links_end_with_the_password_that_they_show(world: World) -> None:
@@ -89,10 +121,10 @@ async def test_a_configuration_too_long_for_a_code_is_handed_out_as_a_file(
 ) -> None:
     await make_gateway(world)
 
-    async def many(_: object) -> list[str]:
+    async def many(_: str) -> list[str]:
         return [f"10.1.{third}.{fourth}" for third in (1, 2) for fourth in range(100, 200)]
 
-    monkeypatch.setattr(edge, "addresses", many)
+    monkeypatch.setattr(edge, "resolved", many)
     _, _, made = await handed(world)
     page = await opened(world, made["url"])
     assert (page.status_code, page.text.count("<svg")) == (200, 2)

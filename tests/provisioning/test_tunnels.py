@@ -95,6 +95,50 @@ async def test_a_tenant_may_bring_its_own_key(world: World, gateway: GatewayHost
     assert (await admin.get(f"/v1/seats/{seat_ids[0]}/tunnel")).json()["is_open"] is True
 
 
+async def test_with_a_reissued_account_the_key_that_was_made_for_it_ends(world: World, gateway: GatewayHost) -> None:
+    tenant_id, _, seat_ids = await world.opened(2)
+    admin = await world.api.client("tenant_admin", tenant_id)
+    await hand_out(world, tenant_id, seat_ids[0])
+    own = tunnel_keys.new_pair().public
+    await admin.post(f"/v1/seats/{seat_ids[1]}/tunnel/key", {"public_key": own})
+    for seat_id in seat_ids:
+        assert (await admin.post(f"/v1/seats/{seat_id}/credentials")).status_code == 200
+    assert list(await gateway.peers()) == [own]  # its private half never was in our hands
+    asked = await admin.post(f"/v1/seats/{seat_ids[1]}/credentials", {"including_tunnel": True})
+    assert asked.status_code == 200
+    assert await gateway.peers() == {}
+    shown = (await admin.get(f"/v1/seats/{seat_ids[1]}/tunnel")).json()
+    assert (shown["public_key"], shown["key_origin"], shown["is_open"]) == (None, None, False)
+    again = await admin.post(f"/v1/seats/{seat_ids[1]}/tunnel/key", {"public_key": own})
+    assert (again.status_code, again.json()["code"]) == (409, "tunnel_key_used_before")
+
+
+async def test_a_key_is_revoked_whoever_made_it_and_the_account_stays(world: World, gateway: GatewayHost) -> None:
+    tenant_id, _, seat_ids = await world.opened(1)
+    admin = await world.api.client("tenant_admin", tenant_id)
+    path = f"/v1/seats/{seat_ids[0]}/tunnel"
+    await admin.post(f"{path}/key", {"public_key": tunnel_keys.new_pair().public})
+    before = (await world.accounts(tenant_id))["1001"].a1_hash
+    for _ in range(2):
+        revoked = await admin.post(f"{path}/revocation")
+        assert (revoked.status_code, revoked.json()["public_key"], revoked.json()["is_open"]) == (200, None, False)
+    assert await gateway.peers() == {}
+    assert (await world.accounts(tenant_id))["1001"].a1_hash == before
+    viewer = await world.api.client("tenant_viewer", tenant_id)
+    assert (await viewer.post(f"{path}/revocation")).status_code == 403
+    await hand_out(world, tenant_id, seat_ids[0])
+    assert list(await gateway.peers()) == [await key_of(world, seat_ids[0])]
+
+
+async def test_behind_a_revoked_gateway_no_tunnel_is_shown_open(world: World, gateway: GatewayHost) -> None:
+    tenant_id, _, seat_ids = await world.opened(1)
+    viewer = await world.api.client("tenant_viewer", tenant_id)
+    await hand_out(world, tenant_id, seat_ids[0])
+    assert (await viewer.get(f"/v1/seats/{seat_ids[0]}/tunnel")).json()["is_open"] is True
+    await world.operator.post(f"/v1/tunnel-gateways/{gateway.tunnel_gateway_id}/revocation")
+    assert (await viewer.get(f"/v1/seats/{seat_ids[0]}/tunnel")).json()["is_open"] is False
+
+
 async def test_a_public_key_used_twice_is_refused(world: World, gateway: GatewayHost) -> None:
     tenant_id, _, seat_ids = await world.opened(2)
     other_id, _, other_seats = await world.opened(1)

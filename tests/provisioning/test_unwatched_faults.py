@@ -127,6 +127,54 @@ async def test_two_blinks_of_the_canary_with_an_absent_worker_between_are_no_fau
     assert (await cluster.faults(), await cluster.observations()) == ([], [])
 
 
+async def test_a_canary_that_failed_before_an_absence_and_not_after_it_failed_until_the_last_look(
+    world: World, cluster: Cluster
+) -> None:
+    tenant_id, _, _ = await world.opened()
+    node = (await cluster.place_of(tenant_id)).serving_node
+    cluster.canary.calls_refused_at = {node}
+    await cluster.looks(5)
+    last_seen_at = clock.now()
+    later(hours=8)
+    cluster.canary.calls_refused_at = set()
+    await cluster.looks(1)
+    [fault] = await cluster.faults(tenant_id=tenant_id)
+    assert last_seen_at - MINUTE < moment(fault["ended_at"]) <= last_seen_at, "what nobody watched is not made up"
+    assert await cluster.observations() == [("canary_failing", "ended")]
+
+
+async def test_a_canary_that_fails_before_and_after_an_absence_goes_on_failing(world: World, cluster: Cluster) -> None:
+    tenant_id, _, _ = await world.opened()
+    node = (await cluster.place_of(tenant_id)).serving_node
+    cluster.canary.calls_refused_at = {node}
+    await cluster.looks(5)
+    later(hours=8)
+    await cluster.looks(2)
+    [fault] = await cluster.faults(tenant_id=tenant_id)
+    assert fault["ended_at"] is None
+    cluster.canary.calls_refused_at = set()
+    await cluster.looks(1)
+    first_well_at = clock.now()
+    await cluster.looks(6)
+    [fault] = await cluster.faults(tenant_id=tenant_id)
+    assert first_well_at - MINUTE < moment(fault["ended_at"]) <= first_well_at
+
+
+async def test_a_node_that_is_out_of_service_after_an_absence_had_its_canary_fail_until_the_last_look(
+    world: World, cluster: Cluster
+) -> None:
+    tenant_id, _, _ = await world.opened()
+    node = (await cluster.place_of(tenant_id)).serving_node
+    cluster.canary.calls_refused_at = {node}
+    await cluster.looks(5)
+    last_seen_at = clock.now()
+    later(hours=8)
+    await world.change_node(node, state="draining")
+    await cluster.looks(1)
+    [fault] = await cluster.faults(tenant_id=tenant_id)
+    assert last_seen_at - MINUTE < moment(fault["ended_at"]) <= last_seen_at
+
+
 async def test_a_tenant_whose_canary_goes_on_failing_does_not_keep_the_others_from_their_turn(
     world: World, cluster: Cluster
 ) -> None:

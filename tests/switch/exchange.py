@@ -232,6 +232,7 @@ def call_record(
         (RECORDED / f"{'gateway' if leg == 'gateway' else 'caller'}-leg.json").read_text()
     )
     del record["core-uuid"]
+    record["switchname"] = "node-1"
     record["variables"] |= {
         "uuid": str(uuid.uuid4()),
         "seatline_tenant": tenant_id,

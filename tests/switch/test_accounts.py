@@ -41,6 +41,12 @@ async def test_a_password_is_shown_once_and_only_its_hash_is_kept(database: Data
     assert (account.seat_id, account.kind, account.is_open) == ("seat_1", "seat", True)
 
 
+def test_no_password_begins_like_a_number_or_a_formula() -> None:
+    passwords = {accounts.new_password() for _ in range(2_000)}
+    assert len(passwords) == 2_000
+    assert all(password[0].isalpha() and len(password) == 24 for password in passwords)
+
+
 async def test_a_thousand_seats_open_in_one_go(database: Database) -> None:
     tenant = await add_tenant(database)
     began = time.monotonic()

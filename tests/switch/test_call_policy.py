@@ -27,6 +27,7 @@ from switch.refusal_words import EXPLANATIONS, explain
 from switch.routing import (
     EMERGENCY_CONTEXT,
     Call,
+    CanaryRoute,
     Direction,
     EmergencyRoute,
     GatewayRoute,
@@ -126,7 +127,7 @@ def test_limits_are_counted_first_by_the_second_then_for_the_tenant_then_for_eac
 )
 def test_every_call_is_counted_for_its_tenant_and_for_the_seats_that_take_part(call: Call, seats: list[str]) -> None:
     outcome = route(call, TENANT)
-    assert not isinstance(outcome, RefusedRoute | EmergencyRoute)
+    assert not isinstance(outcome, RefusedRoute | EmergencyRoute | CanaryRoute)
     assert [each.resource for each in outcome.limits] == ["attempts", "calls", *seats]
 
 

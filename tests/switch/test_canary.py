@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,21 +16,25 @@ from infra.app.installation import Installation
 from infra.kit import clock
 from infra.kit.database import Database, Scope
 from infra.kit.jobs import Runtime
+from infra.kit.problems import Unavailable
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings
-from switch import accounts, canary, nodes, placements
+from switch import accounts, canary, dialling, nodes, placements
 from switch import jobs as switch_jobs
 from switch.canary import Observation, Subject
 from switch.commands import NodeControl
-from switch.models import CanaryCheck, Node
+from switch.completeness.models import SeenLeg
+from switch.models import CallRecord, CanaryCheck, Node, SetAsideRecord
 from switch.nodes import NodeDetails
+from switch.routing import Route
 from switch.simulator.node import SimulatedNode
 from switch.sip.phone import Phone
 from switch.sip.policy import answers
 from tenancy import tenants
 from tenancy.models import Tenant
+from tests.ports import free_ports
 from tests.switch.cluster import add_node, add_tenant, read_node
-from tests.switch.serving import free_port, served
+from tests.switch.serving import served
 
 ACCEPTED = Observation("found", "accepted")
 REFUSED = Observation("not_found", "refused 403")
@@ -223,15 +226,16 @@ async def _cluster(settings: Settings, database: Database, directory: Path) -> A
         installation = Installation(reachable, database.url)
         running: dict[str, SimulatedNode] = {}
         for name in ("fs-1", "fs-2"):
+            sip_port, external_sip_port, esl_port = free_ports(3)
             details = NodeDetails(
                 name=name,
                 sip_host="127.0.0.1",
-                sip_port=free_port(socket.SOCK_DGRAM),
-                external_sip_port=free_port(socket.SOCK_DGRAM),
+                sip_port=sip_port,
+                external_sip_port=external_sip_port,
                 rtp_start_port=30_000,
                 rtp_end_port=31_000,
                 esl_host="127.0.0.1",
-                esl_port=free_port(),
+                esl_port=esl_port,
             )
             node_id = await commands_switch.add_node(installation, details)
             await commands_switch.node_config(installation, name, directory / name)
@@ -243,6 +247,42 @@ async def _cluster(settings: Settings, database: Database, directory: Path) -> A
                 assert row is not None
                 row.state = "active"
         yield running
+
+
+async def test_the_canarys_call_is_answered_by_the_node_and_leaves_nothing_behind(
+    database: Database, settings: Settings, runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = canary.NodeProbe(NodeControl.of(runtime), runtime.settings.switch_command_timeout_seconds, calls=True)
+    async with _cluster(settings, database, tmp_path):
+        tenant = await add_tenant(database, domain="acme.example")
+        async with database.transaction(Scope.platform()) as session:
+            await placements.assign(session, tenant.tenant_id, home_node="fs-1", spare_node="fs-2")
+            hashed = await accounts.ensure_canary(session, tenant)
+        node = await read_node(database, "fs-1")
+        subject = Subject(
+            tenant_id=tenant.tenant_id,
+            domain=tenant.sip_domain,
+            generation=1,
+            is_active=True,
+            changed_at=clock.now(),
+            serving_node="fs-1",
+            a1_hash=hashed,
+        )
+        assert await probe(node, subject) == Observation("found", "accepted", "completed")
+        assert await probe(await read_node(database, "fs-2"), subject) == REFUSED
+
+        def no_route(*_: object) -> Route:
+            raise Unavailable("for a test")
+
+        monkeypatch.setattr(dialling, "route", no_route)
+        seen = await probe(node, subject)
+        assert (seen.lookup, seen.registration) == ("found", "accepted")
+        assert (seen.call or "").startswith("refused ")
+    async with database.transaction(Scope.platform()) as session:
+        assert (await session.execute(select(CallRecord))).scalars().all() == []
+        assert (await session.execute(select(SetAsideRecord))).scalars().all() == []
+        explained = (await session.execute(select(SeenLeg))).scalars().all()
+    assert [(leg.session_number, leg.is_void, leg.owner_id) for leg in explained] == [(1, True, None), (2, True, None)]
 
 
 async def test_on_a_real_cluster_suspension_and_restoration_show_within_a_second(

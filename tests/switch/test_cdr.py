@@ -309,7 +309,23 @@ async def test_a_retry_of_what_cannot_be_read_says_why(exchange: Exchange) -> No
     assert (refused.status_code, "not the JSON of a call record" in refused.json()["detail"]) == (409, True)
 
 
-async def test_a_record_of_a_node_whose_clock_runs_ahead_is_set_aside(exchange: Exchange, renter: Renter) -> None:
-    await exchange.report(call_record(renter.tenant_id, began_at=clock.now() + timedelta(days=3)))
+@pytest.mark.parametrize("ahead", [timedelta(minutes=6), timedelta(hours=20), timedelta(days=3)])
+async def test_a_record_from_the_future_is_set_aside_and_never_charged(
+    exchange: Exchange, renter: Renter, ahead: timedelta
+) -> None:
+    clock.travel_to(NOW)
+    operator = await exchange.api.client("platform_operator")
+    await exchange.report(call_record(renter.tenant_id, began_at=NOW + ahead))
     (aside,) = await exchange.set_aside()
     assert "start_uepoch" in aside.problem
+    # It was the future when it came; that the time has come since makes it no truer.
+    clock.travel_to(NOW + ahead + timedelta(hours=1))
+    operator = await exchange.api.client("platform_operator")
+    retried = await operator.post(f"/v1/set-aside-records/{aside.record_id}/retry")
+    assert (retried.status_code, "start_uepoch" in retried.json()["detail"]) == (409, True)
+    assert await exchange.to_rate() == []
+
+
+async def test_a_node_whose_clock_runs_a_little_ahead_is_believed(exchange: Exchange, renter: Renter) -> None:
+    await exchange.report(call_record(renter.tenant_id, began_at=clock.now() + timedelta(minutes=4)))
+    assert (len(await exchange.to_rate()), await exchange.set_aside()) == (1, [])

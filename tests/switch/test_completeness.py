@@ -16,6 +16,7 @@ from infra.kit.problems import InvalidInput
 from switch.completeness import counting, reconciling, watching
 from switch.completeness.counting import SessionCount
 from switch.completeness.errors import HourReconciled, HourStillCounted, HourUnknown
+from switch.completeness.models import NodeBoot, StartedHour
 from switch.completeness.reconciling import Hour
 from switch.completeness.watching import Leg, News
 from tests.api import Api
@@ -188,8 +189,71 @@ async def test_records_tell_of_sessions_that_began_after_the_last_look_at_a_node
     assert [figures(hour) for hour in await counted.hours()] == [(4, 2, 0, 0, 2, "incomplete")]
 
 
+async def test_legs_seen_after_the_last_count_of_a_node_that_died_are_missing_and_shown(counted: Counted) -> None:
+    await counted.begins(1, NINE)
+    await counted.reports(1)
+    leg_id = await counted.sees(3)
+    clock.travel_to(NINE + timedelta(hours=1, minutes=30))
+    # The node lives: its next count tells, nothing is added to it.
+    assert [figures(hour) for hour in await counted.hours()] == [(1, 1, 0, 0, 0, "complete")]
+    await counted.exchange.change_node("node-1", state="dead")
+    assert [figures(hour) for hour in await counted.hours()] == [(3, 1, 0, 0, 2, "incomplete")]
+    assert [hour.missing for hour in await counted.unreconciled()] == [2]
+    operator = await counted.exchange.api.client("platform_operator")
+    shown = (await operator.get("/v1/missing-calls")).json()["items"]
+    assert [(call["session_number"], call["leg_id"]) for call in shown] == [(3, leg_id), (2, None)]
+    await counted.reports(2, 3)
+    assert await counted.unreconciled() == []
+
+
+async def test_a_number_given_up_or_set_aside_tells_that_those_before_it_began(counted: Counted) -> None:
+    await counted.begins(1, NINE)
+    await counted.reports(1)
+    async with counted.database.transaction(Scope.platform()) as session:
+        await watching.write(session, News(counted.boot_id, void={str(uuid.uuid4()): 3}))
+    await counted.exchange.change_node("node-1", state="dead")
+    stranger = counted.record(5)
+    stranger["variables"]["seatline_tenant"] = new_id("ten")
+    clock.travel_to(NINE + timedelta(hours=40))
+    assert (await counted.exchange.report(stranger)).status_code == 200
+    assert [(hour.begins_at, *figures(hour)) for hour in await counted.hours()] == [
+        (NINE, 5, 1, 2, 0, 2, "incomplete"),
+    ]
+
+
+async def test_a_seen_number_that_cannot_be_makes_no_gap(counted: Counted) -> None:
+    await counted.begins(1, NINE)
+    await counted.reports(1)
+    await counted.sees(1_999_999_999)
+    await counted.exchange.change_node("node-1", state="dead")
+    clock.travel_to(NINE + timedelta(hours=2))
+    assert [figures(hour) for hour in await counted.hours()] == [(1, 1, 0, 0, 0, "complete")]
+
+
+async def test_no_signed_hour_hides_an_unsigned_one_however_many_there_are(counted: Counted) -> None:
+    boots = {node: str(uuid.uuid4()) for node in ("node-1", "node-2")}
+    async with counted.database.transaction(Scope.platform()) as session:
+        for node, boot_id in boots.items():
+            session.add(NodeBoot(boot_id=boot_id, node=node, first_seen_at=NINE, last_number=540, is_watched=True))
+            for index in range(540):
+                hour = clock.local_midnight(JULY) + timedelta(hours=index)
+                row = StartedHour(boot_id=boot_id, hour=hour, node=node, state=counting.COUNTING, observed_from=hour)
+                row.first_number = row.last_number = index + 1
+                row.accepted = row.explained = row.running = 0
+                session.add(row)
+    clock.travel_to(datetime.fromisoformat("2026-08-02T09:00:00+08:00"))
+    async with counted.database.transaction(Scope.platform()) as session:
+        found = await reconciling.unreconciled_hours(session, JULY)
+        assert (len(found), {hour.state for hour in found}) == (1_080, {"incomplete"})
+        await reconciling.sign_hours(session, found[:1_040], "those")
+    left = await counted.unreconciled()
+    assert [(hour.node, hour.begins_at) for hour in left] == [(hour.node, hour.begins_at) for hour in found[1_040:]]
+    assert left[0].begins_at < left[-1].begins_at
+
+
 async def test_a_boot_that_nobody_watched_is_known_from_its_records(counted: Counted) -> None:
     await counted.reports(1, 2)
+    clock.travel_to(NINE + timedelta(hours=1))
     await counted.reports(3, 5, at=NINE + timedelta(hours=1))
     clock.travel_to(NINE + timedelta(hours=3))
     assert [(hour.begins_at, *figures(hour)) for hour in await counted.hours()] == [

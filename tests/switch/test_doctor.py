@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -32,10 +31,11 @@ from switch.errors import NodeUnknown
 from switch.nodes import NodeDetails
 from switch.simulator.node import SimulatedNode
 from tests.api import Api
+from tests.ports import free_ports
 from tests.switch.cluster import add_node
 from tests.switch.cluster import read_node as node_row
 from tests.switch.esl.scripted_node import PASSWORD, ScriptedNode
-from tests.switch.serving import free_port, served
+from tests.switch.serving import served
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 READY = NodeStatus(is_ready=True, version="1.11.2-release git 3f13ad1", sessions=10, sessions_since_startup=20)
@@ -149,6 +149,7 @@ def test_a_healthy_node_has_nothing_wrong_and_everything_was_looked_at() -> None
         ({"profiles": {"internal": "DOWN", "external": "RUNNING"}}, "profile internal", Verdict.ERROR),
         ({"gateways": {"signed-in": "REGED"}}, "gateway carrier", Verdict.ERROR),
         ({"gateways": {"carrier": "NOREG", "signed-in": "FAIL_WAIT"}}, "gateway signed-in", Verdict.WARNING),
+        ({"gateways_up": {"carrier": False, "signed-in": True}}, "gateway carrier", Verdict.ERROR),
         ({"admits_gateways": {"carrier": False}}, "gateway carrier in", Verdict.ERROR),
         ({"asks_api": False, "api_seconds": 5.0}, "api", Verdict.ERROR),
         ({"api_seconds": 2.0}, "api", Verdict.WARNING),
@@ -239,15 +240,16 @@ class Running:
 
 @asynccontextmanager
 async def running(settings: Settings, database: Database, directory: Path) -> AsyncGenerator[Running]:
+    sip_port, external_sip_port, esl_port = free_ports(3)
     details = NodeDetails(
         name="fs-1",
         sip_host="127.0.0.1",
-        sip_port=free_port(socket.SOCK_DGRAM),
-        external_sip_port=free_port(socket.SOCK_DGRAM),
+        sip_port=sip_port,
+        external_sip_port=external_sip_port,
         rtp_start_port=30_000,
         rtp_end_port=31_000,
         esl_host="127.0.0.1",
-        esl_port=free_port(),
+        esl_port=esl_port,
     )
     async with served(settings, database) as reachable:
         installation = Installation(reachable, database.url)

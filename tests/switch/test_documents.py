@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.parse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -188,6 +189,15 @@ def test_an_emergency_call_tries_every_gateway_and_carries_no_service_mark() -> 
     assert "seatline_service" not in leg
     assert "seatline_service" not in settings_of(steps)
     assert ("unset", "seatline_service") in steps
+
+
+@pytest.mark.parametrize("own", [{}, {"caller_number": None}, {"numbers": {}}])
+def test_an_emergency_call_shows_the_tenants_own_number_or_none(own: dict[str, Any]) -> None:
+    renter = tenant(**own)
+    call = replace(from_seat("110"), caller="13900000000")
+    shown = settings_of(actions(route(call, renter), "emergency"))
+    expected = renter.caller_number if not own else "anonymous"
+    assert (shown["effective_caller_id_number"], shown["effective_caller_id_name"]) == (expected, expected)
 
 
 def test_a_refusal_answers_by_sip_and_leaves_its_reason_in_the_record() -> None:

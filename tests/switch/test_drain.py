@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from infra.kit import clock
 from infra.kit.database import Scope
@@ -17,6 +18,7 @@ from infra.kit.jobs import Runtime
 from infra.kit.sealing import Seal
 from provisioning import placing
 from switch import node_lease, placements
+from switch.canary_call import CANARY_DESTINATION
 from switch.draining import drains
 from switch.draining.carry_out import Drainer
 from switch.draining.models import NodeDrain
@@ -116,6 +118,68 @@ async def test_calls_end_by_themselves_and_then_the_node_is_drained_until_it_is_
         assert (simulated.core.paused_inbound, simulated.core.paused_outbound) == (False, False)
         assert await phone.register() == 200
     assert await jobs_of(api) == ["provisioning.evacuate_node", "provisioning.welcome_node"]
+
+
+async def test_no_record_is_awaited_of_a_call_that_was_the_systems_own(
+    api: Api, operator: Caller, tmp_path: Path
+) -> None:
+    tenant = await add_tenant(api.database)
+    async with node_with_phone(api, tmp_path / "node") as (_, office, phone), supervised(api):
+        office.dialplan[CANARY_DESTINATION] = [
+            ("set", f"seatline_tenant={tenant.tenant_id}"),
+            ("set", "seatline_leg=canary"),
+            ("answer", ""),
+            ("park", ""),
+        ]
+        call = await phone.call(CANARY_DESTINATION)
+        await begin(operator)
+        await becomes(api, operator, "waiting")
+
+        async def is_seen() -> bool:
+            return (await becomes(api, operator, "waiting"))["drain"]["legs_left"] == 1
+
+        await eventually(is_seen)
+        await call.hangup()
+        drained = await becomes(api, operator, "drained")
+        assert drained["drain"]["records_awaited"] == 0
+        async with api.database.transaction(Scope.platform()) as session:
+            drain = (await session.execute(select(NodeDrain))).scalar_one()
+            assert drain.legs == {}
+
+
+async def test_a_node_is_drained_when_its_records_are_home_or_a_person_goes_on_without_them(
+    api: Api, operator: Caller, tmp_path: Path
+) -> None:
+    tenant = await add_tenant(api.database)
+    async with node_with_phone(api, tmp_path / "node") as (_, office, phone), supervised(api):
+        office.dialplan["2001"] = [("set", f"seatline_tenant={tenant.tenant_id}"), ("answer", ""), ("park", "")]
+        call = await phone.call("2001")
+        early = await operator.post("/v1/nodes/fs-1/end-sweep", {"reason": "because"})
+        assert (early.status_code, early.json()["code"]) == (409, "node_not_sweeping")
+        await begin(operator)
+        await becomes(api, operator, "waiting")
+
+        async def is_seen() -> bool:
+            async with api.database.transaction(Scope.platform()) as session:
+                return bool((await session.execute(select(NodeDrain))).scalar_one().legs)
+
+        await eventually(is_seen)
+        await call.hangup()
+        waiting = await becomes(api, operator, "sweeping")
+        assert (waiting["state"], waiting["drain"]["problem"]) == ("draining", None)
+        clock.travel_to(clock.now() + timedelta(minutes=5))
+
+        async def is_told() -> bool:
+            drain = (await becomes(api, operator, "sweeping"))["drain"]
+            return drain["records_awaited"] == 1 and "records of 1 legs" in (drain["problem"] or "")
+
+        await eventually(is_told)
+        nothing_said = await operator.post("/v1/nodes/fs-1/end-sweep", {"reason": " "})
+        assert (nothing_said.status_code, nothing_said.json()["field"]) == (422, "reason")
+        said = await operator.post("/v1/nodes/fs-1/end-sweep", {"reason": "its disk is broken"})
+        assert said.status_code == 200, said.text
+        drained = (await becomes(api, operator, "drained"))["drain"]
+        assert (drained["records_awaited"], drained["sweep_waived_because"]) == (1, "its disk is broken")
 
 
 async def test_the_deadline_ends_what_still_runs_but_no_emergency_call(

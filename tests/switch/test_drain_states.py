@@ -13,7 +13,7 @@ from switch.draining.states import (
     NODE_STATES,
     PAUSED_PHASES,
     STEPS,
-    SWEEP_LIMIT,
+    SWEEP_PATIENCE,
     Event,
     Facts,
     Phase,
@@ -22,6 +22,7 @@ from switch.draining.states import (
     event_of,
     may_end,
     tenants_return_at_once,
+    waits_for,
 )
 
 NOTHING = timedelta(0)
@@ -76,7 +77,7 @@ def test_every_other_step_is_refused() -> None:
         (Phase.WAITING, {}, {"legs_left": 0, "is_past_deadline": True}, Event.QUIET),
         (Phase.ENDING, {"is_past_deadline": True}, {"legs_left": 0}, Event.QUIET),
         (Phase.SWEEPING, {}, {"records_awaited": 0}, Event.SWEPT),
-        (Phase.SWEEPING, {"in_phase": SWEEP_LIMIT / 2}, {"in_phase": SWEEP_LIMIT}, Event.SWEPT),
+        (Phase.SWEEPING, {"in_phase": timedelta(days=3)}, {"is_waived": True}, Event.SWEPT),
         (Phase.CANCELLING, {}, {"is_resumed": True}, Event.RESUMED),
     ],
 )
@@ -86,6 +87,13 @@ def test_each_phase_waits_for_its_own_sign(
     assert event_of(phase, facts(**waits)) is None
     assert event_of(phase, facts(**goes)) is event
     assert (phase, event) in STEPS
+
+
+def test_a_sweep_that_takes_long_says_what_it_waits_for() -> None:
+    assert waits_for(Phase.SWEEPING, facts(in_phase=SWEEP_PATIENCE / 2)) is None
+    assert "records of 1 legs" in (waits_for(Phase.SWEEPING, facts(in_phase=SWEEP_PATIENCE)) or "")
+    assert waits_for(Phase.SWEEPING, facts(in_phase=SWEEP_PATIENCE, is_waived=True)) is None
+    assert waits_for(Phase.WAITING, facts(in_phase=SWEEP_PATIENCE)) is None
 
 
 @pytest.mark.parametrize("phase", [Phase.DRAINED, Phase.CANCELLED])

@@ -223,19 +223,32 @@ def test_the_files_and_the_answers_while_it_runs_say_the_same(settings: NodeConf
         assert static == ET.tostring(answered, encoding="unicode").split()
 
 
-def test_without_the_api_a_call_for_help_still_finds_a_gateway_and_no_other_call_does(
+def test_a_call_that_is_in_the_emergency_context_finds_a_gateway_without_the_api_and_no_other_call_does(
     settings: NodeConfiguration, tmp_path: Path
 ) -> None:
     write_node_configuration(settings, tmp_path / "conf")
     root, _ = read(tmp_path / "conf")
     contexts = {item.get("name"): item for item in root.iter("context")}
-    assert set(contexts) == {"emergency", "refused"}
+    assert set(contexts) == {"emergency", "global", "refused"}
     bridges = [item.get("data", "") for item in root.iter("action") if item.get("application") == "bridge"]
     assert len(bridges) == 4
     assert all("sofia/gateway/carrier/" in data and "sofia/gateway/spare/" in data for data in bridges)
     assert not any("seatline_service" in data for data in bridges)
     last = list(contexts["emergency"])[-1]
     assert [item.get("application") for item in last.iter("action")] == ["respond", "hangup"]
+
+
+def test_without_the_api_every_other_call_is_refused_for_the_moment_and_says_why(
+    settings: NodeConfiguration, tmp_path: Path
+) -> None:
+    write_node_configuration(settings, tmp_path / "conf")
+    root, _ = read(tmp_path / "conf")
+    away = next(item for item in root.iter("context") if item.get("name") == "global")
+    assert [(item.get("application"), item.get("data")) for item in away.iter("action")] == [
+        ("set", "seatline_refusal=switch_away"),
+        ("respond", "503 Service Unavailable"),
+        ("hangup", "NORMAL_TEMPORARY_FAILURE"),
+    ]
 
 
 def test_files_with_secrets_are_the_owners_alone(settings: NodeConfiguration, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from infra.kit.database import Database
 from infra.kit.ids import new_id
 from infra.kit.problems import InvalidInput, Unavailable
-from switch import cdr_parsing
+from switch import cdr, cdr_parsing
 from switch.node_configuration import all_records_directory, failed_records_directory
 from switch.record_import import UNFINISHED_LIMIT_SECONDS, Imported, import_directory
 from tests.api import Api
@@ -85,6 +85,43 @@ async def test_a_record_that_was_posted_is_not_stored_again(exchange: Exchange, 
     lay_down(all_records_directory(spool), record)
     assert await sweep(exchange, spool) == Imported(known=1)
     assert len(await exchange.stored()) == 1
+
+
+async def test_what_is_brought_home_is_kept_as_what_was_posted_is(
+    exchange: Exchange, renter: Renter, spool: Path
+) -> None:
+    record = call_record(renter.tenant_id, switch_r_sdp="a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19z")
+    lay_down(failed_records_directory(spool), record)
+    await sweep(exchange, spool)
+    [stored] = await exchange.stored()
+    kept = json.loads(cdr.body_of(stored))["variables"]
+    assert kept["uuid"] == record["variables"]["uuid"]
+    assert kept["switch_r_sdp"].endswith("inline:removed"), "no key of its media"
+
+
+async def test_a_record_of_a_node_that_was_never_known_is_set_aside_and_one_of_a_node_that_left_is_stored(
+    exchange: Exchange, renter: Renter, spool: Path
+) -> None:
+    await exchange.change_node("node-2", state="left")
+    gone, strange = call_record(renter.tenant_id), call_record(renter.tenant_id)
+    gone["switchname"], strange["switchname"] = "node-2", "node-7"
+    nobodys = call_record("", direction="inbound", milliseconds=0, seatline_refusal="unknown_number")
+    del nobodys["variables"]["seatline_tenant"]
+    for record in (gone, strange, nobodys | {"switchname": "node-7"}):
+        lay_down(failed_records_directory(spool), record)
+    assert await sweep(exchange, spool) == Imported(stored=1, set_aside=2)
+    assert {leg.node for leg in await exchange.stored()} == {"node-2"}
+    assert await exchange.to_rate() == [gone["variables"]["uuid"]]
+    asides = await exchange.set_aside()
+    assert {aside.problem for aside in asides} == {"switchname: there is and was no node node-7."}
+    # Once there is such a node, what was set aside can be stored.
+    operator = await exchange.api.client("platform_operator")
+    [path] = [f"/v1/set-aside-records/{aside.record_id}/retry" for aside in asides if b"ten_" in aside.body]
+    refused = await operator.post(path)
+    assert (refused.status_code, "no node node-7" in refused.json()["detail"]) == (409, True)
+    await exchange.add_node("node-7")
+    assert (await operator.post(path)).status_code == 200
+    assert len(await exchange.stored()) == 2
 
 
 async def test_what_cannot_be_stored_is_set_aside_as_it_came(exchange: Exchange, renter: Renter, spool: Path) -> None:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from infra.kit.database import Scope
-from switch import gateways
+from switch import accounts, gateways
 from switch.admission import SIP_ANSWERS, Reason
 from switch.call_policy import HOUSE_POLICY, CallPolicy
 from switch.documents import dialplan, dialplan_call
@@ -84,6 +84,18 @@ def test_a_call_that_may_not_be_sent_on_ends_with_its_reason() -> None:
     assert told[1:] == [("set", "seatline_refusal=relaying_not_allowed"), ("hangup", "OUTGOING_CALL_BARRED")]
 
 
+@pytest.mark.parametrize("ran", [Direction.INBOUND, Direction.OUTBOUND])
+@pytest.mark.parametrize("dialled", ["1002", "13800138000"])
+def test_a_seat_that_was_suspended_during_its_call_sends_it_nowhere(dialled: str, ran: Direction) -> None:
+    closed, gone = replace(sent_on(dialled, ran), seat_id="seat_3"), replace(sent_on(dialled, ran), seat_id="seat_9")
+    for call in (closed, gone):
+        told = steps(dialplan("ten_a", route(call, FORWARDING), is_sent_on=True))
+        assert ("set", "seatline_refusal=seat_closed") in told
+        assert told[-1][0] == "hangup"
+    help_is_there = steps(dialplan("ten_a", route(replace(closed, dialled="110"), FORWARDING), is_sent_on=True))
+    assert help_is_there[-1][0] == "bridge"
+
+
 def test_the_leg_of_a_forwarded_call_bills_for_the_seat_that_forwarded_it() -> None:
     application, data = steps(dialplan("ten_a", route(sent_on("13800138000"), FORWARDING), is_sent_on=True))[-1]
     assert application == "bridge"
@@ -156,6 +168,28 @@ async def test_only_the_tenant_that_had_the_call_sends_it_on(exchange: Exchange)
     assert "relaying_not_allowed" in await asked(ours.tenant_id, "13800138000", ours.tenant_id)
     assert "not found" in await asked(theirs.tenant_id, extension, ours.tenant_id)
     assert "not found" in await asked("nowhere", extension, ours.tenant_id)
+
+
+async def test_whether_a_seat_may_send_its_call_on_is_asked_of_the_seat_as_it_is_now(exchange: Exchange) -> None:
+    ours, theirs = await exchange.add_tenant(), await exchange.add_tenant()
+
+    async def sent_to_a_colleague(seat_id: str) -> str:
+        form = recorded_form("dialplan") | {
+            "Caller-Context": ours.tenant_id,
+            "Caller-Destination-Number": "1002",
+            "variable_seatline_tenant": ours.tenant_id,
+            "variable_seatline_leg": "gateway",
+            "variable_seatline_direction": "outbound",
+            "variable_seatline_seat": seat_id,
+        }
+        form.pop("variable_seatline_extension", None)
+        return await exchange.ask("dialplan", form)
+
+    assert "bridge" in await sent_to_a_colleague(ours.seats["1001"])
+    assert "seat_closed" in await sent_to_a_colleague(theirs.seats["1001"]), "no seat of this tenant"
+    async with exchange.api.database.transaction(Scope.platform()) as session:
+        await accounts.set_open(session, ours.tenant_id, [ours.seats["1001"]], False)
+    assert "seat_closed" in await sent_to_a_colleague(ours.seats["1001"])
 
 
 async def test_a_party_that_is_sent_on_still_takes_its_place_at_its_gateway(exchange: Exchange) -> None:

@@ -57,6 +57,11 @@ class Browser:
         own = {"cookie": self.cookie, "x-csrf-token": self.csrf_token, "origin": ORIGIN}
         return await self.http.post(path, json={} if body is None else body, headers=own | _named(headers))
 
+    async def put(self, path: str, body: Any) -> httpx.Response:
+        """PUT as a page of ours does it."""
+        own = {"cookie": self.cookie, "x-csrf-token": self.csrf_token, "origin": ORIGIN}
+        return await self.http.put(path, json=body, headers=own)
+
 
 def _named(headers: dict[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}

@@ -55,7 +55,8 @@ class Company:
 
     async def sets(self, **more: Any) -> httpx.Response:
         """Put the identity provider."""
-        body = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "new_people_role": "tenant_viewer"} | more
+        body = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "new_people_role": "tenant_viewer"}
+        body |= {"allowed_email_domains": ["anxin.example"]} | more
         path = f"/v1/tenants/{self.tenant_id}/identity-provider"
         return await self.api.http.put(path, json=body, headers=self.admin.headers)
 
@@ -301,7 +302,7 @@ async def test_outside_development_nothing_inside_is_called(api: Api, provider: 
             async with api.database.transaction(Scope.platform()) as session:
                 await providers.put(
                     session, seal, production, tenant_id=tenant, issuer=issuer,
-                    client_id="x", client_secret="y", new_people_role=None,
+                    client_id="x", client_secret="y", new_people_role=None, allowed_email_domains=[],
                 )  # fmt: skip
         assert (refusal.value.code, refusal.value.field) == ("identity_provider_refused", "issuer")
     async with outbound.client(production) as http:
@@ -320,9 +321,14 @@ async def test_outside_development_nothing_inside_is_called(api: Api, provider: 
         ({"client_id": ""}, "client_id"),
         ({"client_secret": "schön"}, "client_secret"),
         ({"new_people_role": "platform_operator"}, "new_people_role"),
+        ({"allowed_email_domains": []}, "allowed_email_domains"),
+        ({"allowed_email_domains": ["com"]}, "allowed_email_domains"),
+        ({"allowed_email_domains": ["*.anxin.example"]}, "allowed_email_domains"),
+        ({"allowed_email_domains": ["li@anxin.example"]}, "allowed_email_domains"),
+        ({"allowed_email_domains": [f"{number}.example" for number in range(51)]}, "allowed_email_domains"),
     ],
 )
-async def test_a_provider_that_is_none(api: Api, provider: Provider, change: dict[str, str], field: str) -> None:
+async def test_a_provider_that_is_none(api: Api, provider: Provider, change: dict[str, Any], field: str) -> None:
     company = await Company.of(api, provider)
     answer = await company.sets(**({"issuer": provider.issuer} | change))
     assert (answer.status_code, answer.json()["field"]) == (422, field)

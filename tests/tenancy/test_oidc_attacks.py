@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
+import importlib
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import pytest
 from joserfc import jwt
+from sqlalchemy import text
 
 from infra.kit import clock
 from tenancy.oidc import id_tokens, outbound
@@ -71,6 +73,45 @@ async def test_who_was_removed_is_nobody_new(api: Api, provider: Provider) -> No
     assert refused(await company.signs_in(provider)) == "provider_sign_in_refused"
     await invited(api, company.admin, LI_WEI, role="tenant_viewer")
     session_cookie(await company.signs_in(provider))
+
+
+@pytest.mark.parametrize(
+    "stranger",
+    [
+        {"email": "stranger@elsewhere.example"},
+        {"email": "stranger@sub.anxin.example"},
+        {"email": "stranger@notanxin.example"},
+        {"email": "stranger@anxin.example", "email_verified": False},
+        {"email": '"stranger@anxin.example"@elsewhere.example'},
+    ],
+)
+async def test_where_anybody_may_have_an_account_strangers_become_nobody(
+    api: Api, provider: Provider, stranger: dict[str, Any]
+) -> None:
+    company = await Company.of(api, provider, allowed_email_domains=[" ANXIN.example "])
+    provider.person |= stranger | {"sub": "stranger"}
+    assert refused(await company.signs_in(provider)) == "provider_sign_in_refused"
+    assert await company.people() == []
+
+
+async def test_a_provider_from_before_the_domains_lets_in_nobody_new(api: Api, provider: Provider) -> None:
+    company = await Company.of(api, provider)
+    migration: Any = importlib.import_module("infra.migrations.versions.0023_names_makers_and_domains")
+    async with api.database.engine.begin() as connection:
+        await connection.execute(text("UPDATE identity_provider SET allowed_email_domains = '[]'"))
+        await connection.run_sync(migration.let_in_nobody_new)
+    assert refused(await company.signs_in(provider)) == "provider_sign_in_refused"
+    shown = (await company.admin.get(f"/v1/tenants/{company.tenant_id}/identity-provider")).json()
+    assert (shown["new_people_role"], shown["allowed_email_domains"]) == (None, [])
+
+
+async def test_who_is_invited_may_have_an_address_of_any_domain(api: Api, provider: Provider) -> None:
+    company = await Company.of(api, provider)
+    provider.person |= {"email": "auditor@elsewhere.example"}
+    await invited(api, company.admin, "auditor@elsewhere.example", role="tenant_viewer")
+    session_cookie(await company.signs_in(provider))
+    shown = (await company.admin.get(f"/v1/tenants/{company.tenant_id}/identity-provider")).json()
+    assert shown["allowed_email_domains"] == ["anxin.example"]
 
 
 async def test_two_tabs_of_one_new_person(api: Api, provider: Provider) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text
 from infra.kit import clock, jobs
 from infra.kit.database import Scope
 from infra.kit.models import AuditEntry
+from infra.kit.outbox import kinds
 from infra.kit.outbox.models import OutboxMail
 from tenancy.people import invitations, resets, throttle
 from tenancy.people import jobs as people_jobs
@@ -67,6 +68,29 @@ async def test_an_invitation_makes_a_person_who_can_sign_in(api: Api) -> None:
     listed = (await admin.get("/v1/invitations")).json()["items"]
     assert [(each["state"], each["person_id"]) for each in listed] == [("accepted", browser.person["person_id"])]
     assert ("person.signed_in", browser.person["person_id"]) in await _actions(api, tenant)
+
+
+async def test_a_person_chooses_the_language_of_its_mails(api: Api) -> None:
+    tenant = await api.tenant()
+    admin = await api.client("tenant_admin", tenant)
+    browser = await joined(api, admin, LI_WEI)
+    answer = await browser.put("/v1/me/language", {"language": "en"})
+    assert (answer.status_code, answer.json()["language"]) == (200, "en")
+    assert refusal(await browser.put("/v1/me/language", {"language": "fr"})) == (422, "invalid_input")
+    assert refusal(await admin.put("/v1/me/language", {"language": "en"})) == (403, "forbidden")
+    assert ("person.language_changed", browser.person["person_id"]) in await _actions(api, tenant)
+
+
+async def test_an_invitation_says_who_invites(api: Api) -> None:
+    tenant = await api.tenant()
+    browser = await joined(api, await api.client("tenant_admin", tenant), LI_WEI)
+    await browser.post("/v1/invitations", {"address": WANG, "name": "王芳", "role": "tenant_viewer", "language": "zh"})
+    async with api.database.transaction(Scope.platform()) as session:
+        query = select(OutboxMail).where(OutboxMail.tenant_id == tenant, OutboxMail.recipient == WANG)
+        mail = (await session.execute(query)).scalar_one()
+        draft = await kinds.writer_of(mail.kind)(kinds.Desk(session, mail, api.settings, "token"))
+    assert draft is not None
+    assert f"{browser.person['name']}邀请您" in draft.words.text
 
 
 async def test_only_digests_of_links_and_sessions_are_kept(api: Api) -> None:

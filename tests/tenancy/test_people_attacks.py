@@ -292,14 +292,14 @@ async def test_a_cookie_alone_changes_nothing_anywhere(api: Api) -> None:
         assert refusal(answer) == (403, "csrf_token_missing"), (method, path, answer.text)
 
 
-async def test_nobody_but_operators_is_on_a_visit(api: Api) -> None:
+async def test_nobody_is_on_a_visit_but_who_began_it(api: Api) -> None:
     tenant = await api.tenant()
     client = await api.client("platform_operator")
     admin = await joined(api, await api.client("tenant_admin", tenant), LI_WEI)
     operator = await joined(api, client, "ops@platform.example", role="platform_operator")
     finance = await joined(api, client, "cw@platform.example", role="finance")
     visit = (await operator.post(f"/v1/tenants/{tenant}/visits", {"reason": "ticket 17"})).json()["visit_id"]
-    for browser, status in ((admin, 403), (finance, 403), (operator, 200)):
+    for browser, status in ((admin, 403), (finance, 404), (operator, 200)):
         assert (await browser.get("/v1/calls", **{"seatline-visit": visit})).status_code == status
     assert (await api.http.get("/v1/calls", headers=client.headers | {"seatline-visit": visit})).status_code == 404
     for odd in ("", "vis_x", visit.upper(), f"{visit} ", "vis_" + "0" * 26, "\xff"):

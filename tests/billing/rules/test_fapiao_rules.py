@@ -62,7 +62,7 @@ def test_kinds_of_one_rate_share_a_row_and_a_deposit_has_none() -> None:
         ]
     )
     assert [(row.rate, row.net, row.tax, row.goods_zh, row.goods_en) for row in rows] == [
-        (rate, Decimal(100), Decimal(6), "*经营租赁*席位租赁费、*现代服务*设备赔偿费", "Seat rental, Equipment"),
+        (rate, Decimal(100), Decimal(6), "*经营租赁*坐席租赁费、*现代服务*设备赔偿费", "Seat rental, Equipment"),
         (calls, Decimal(100), Decimal(9), "*电信服务*通话费", "Telephone calls"),
     ]
 

@@ -43,7 +43,7 @@ def test_a_return_says_what_part_is_credited_and_by_which_day() -> None:
         "2 seats (No. 14, 15), returned in April 2026 by the 20th: 30 % of that month's rent is credited: "
         "2 × 2,000.00 × 30 %"
     )
-    assert credit.zh.startswith("席位 2 个（编号 14, 15）于 2026 年 4 月 20 日（含）前退租")
+    assert credit.zh.startswith("坐席 2 个（编号 14, 15）于 2026 年 4 月 20 日（含）前退租")
 
 
 def test_a_return_of_a_month_charged_by_day_says_an_amount_and_no_fraction() -> None:

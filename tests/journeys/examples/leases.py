@@ -116,8 +116,25 @@ async def _cancel_seat_order(house: House) -> Example:
     return Example(house.theirs.admin, path, {"reason": "no need"})
 
 
+async def _move_of_an_order(house: House, path: str) -> Example:
+    order = await new_order(house)
+    later = clock.today() + timedelta(days=200 + next(_numbers))
+    return Example(
+        house.theirs.admin, f"/v1/seat-orders/{order['order_id']}/{path}", {"effective_on": later.isoformat()}
+    )
+
+
+async def _move_seat_order(house: House) -> Example:
+    return await _move_of_an_order(house, "move")
+
+
+async def _preview_seat_order_move(house: House) -> Example:
+    return await _move_of_an_order(house, "move/preview")
+
+
 async def _reissue_credentials(house: House) -> Example:
-    return Example(house.theirs.admin, f"/v1/seats/{house.ids['seat_id']}/credentials")
+    body = {"including_tunnel": False}
+    return Example(house.theirs.admin, f"/v1/seats/{house.ids['seat_id']}/credentials", body)
 
 
 async def _name_seat(house: House) -> Example:
@@ -227,9 +244,11 @@ EXAMPLES: dict[str, Callable[[House], Awaitable[Example]]] = {
     "GrantConsent": _grant_consent,
     "MakeQuote": _make_quote,
     "MoveMaintenanceWindow": _move_window,
+    "MoveSeatOrder": _move_seat_order,
     "NameSeat": _name_seat,
     "PlaceSeatOrder": _place_seat_order,
     "PreviewAmendment": _preview_amendment,
+    "PreviewSeatOrderMove": _preview_seat_order_move,
     "ReclassifyFault": _reclassify_fault,
     "RefuseConsent": _refuse_consent,
     "ReissueSeatCredentials": _reissue_credentials,

@@ -39,7 +39,8 @@ async def _change_role(house: House) -> Example:
 
 
 async def _remove_person(house: House) -> Example:
-    return Example(house.theirs.admin, f"/v1/people/{await new_person(house.world, house.theirs)}/removal")
+    path = f"/v1/people/{await new_person(house.world, house.theirs)}/removal"
+    return Example(house.theirs.admin, path, {"keep_api_clients": True})
 
 
 async def _sign_person_out(house: House) -> Example:

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from infra.kit import clock
 from infra.kit.database import Scope
 from infra.kit.sealing import Seal
-from switch import nodes
+from switch import nodes, placements
 from switch.completeness import counting
 from switch.completeness.counting import SessionCount
+from switch.draining import drains
 from tests.journeys.house import Example, House
 from tests.switch.builders import running_leg
 from tests.switch.esl.scripted_node import PASSWORD as ESL_PASSWORD
@@ -88,6 +89,23 @@ async def _cancel_node_drain(house: House) -> Example:
     return Example(house.world.operator, f"{await _draining_node(house)}/cancel-drain")
 
 
+async def _end_node_sweep(house: House) -> Example:
+    path = await _draining_node(house)
+    async with house.world.api.database.transaction(Scope.platform()) as session:
+        drain = await drains.find(session, path.rpartition("/")[2])
+        assert drain is not None
+        drain.phase = "sweeping"
+    return Example(house.world.operator, f"{path}/end-sweep", {"reason": "its disk is broken"})
+
+
+async def _move_tenant(house: House) -> Example:
+    tenant_id = await new_tenant(house)
+    async with house.world.api.database.transaction(Scope.platform()) as session:
+        await placements.assign(session, tenant_id, home_node="node-1", spare_node=None)
+    order = {"home_node": "node-2", "reason": "the node it lives on is crowded"}
+    return Example(house.world.operator, f"/v1/tenants/{tenant_id}/move", order)
+
+
 async def _hang_up_live_call(house: House) -> Example:
     made = (await (await _create_node(house)).send()).json()
     leg_id = str(uuid.uuid4())
@@ -108,13 +126,22 @@ async def _assign_phone_number(house: House) -> Example:
     return Example(house.world.operator, "/v1/phone-numbers", body)
 
 
-async def _retry_set_aside_record(house: House) -> Example:
+async def _waiting_record(house: House) -> str:
     record = await house.theirs.seat(1).record(MOBILE, milliseconds=1_000)
     elsewhere = "/switch/cdr?uuid=00000000-0000-4000-8000-000000000000"  # another leg than the record's: set aside
     answer = await house.world.node_posts("node-1", elsewhere, json.dumps(record).encode(), "application/json")
     assert answer.status_code == 200
     waiting = (await house.world.operator.ask("/v1/set-aside-records"))["items"][0]["record_id"]
-    return Example(house.world.operator, f"/v1/set-aside-records/{waiting}/retry")
+    return f"/v1/set-aside-records/{waiting}"
+
+
+async def _retry_set_aside_record(house: House) -> Example:
+    return Example(house.world.operator, f"{await _waiting_record(house)}/retry")
+
+
+async def _dismiss_set_aside_record(house: House) -> Example:
+    path = f"{await _waiting_record(house)}/dismissal"
+    return Example(house.world.operator, path, {"reason": "a carrier's test"})
 
 
 async def _sign_off_hour(house: House) -> Example:
@@ -134,10 +161,13 @@ EXAMPLES: dict[str, Callable[[House], Awaitable[Example]]] = {
     "CreateGateway": _create_gateway,
     "CreateNode": _create_node,
     "CreateTenant": _create_tenant,
+    "DismissSetAsideRecord": _dismiss_set_aside_record,
     "DrainNode": _drain_node,
+    "EndNodeSweep": _end_node_sweep,
     "HangUpLiveCall": _hang_up_live_call,
     "LeaveNode": _leave_node,
     "LiftSuspension": _lift_suspension,
+    "MoveTenant": _move_tenant,
     "RetrySetAsideRecord": _retry_set_aside_record,
     "RevokeClient": _revoke_client,
     "SignOffHour": _sign_off_hour,

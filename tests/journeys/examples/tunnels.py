@@ -40,11 +40,16 @@ async def _supply_key(house: House) -> Example:
     return Example(house.theirs.admin, f"/v1/seats/{house.ids['seat_id']}/tunnel/key", body)
 
 
+async def _revoke_key(house: House) -> Example:
+    return Example(house.theirs.admin, f"/v1/seats/{house.ids['seat_id']}/tunnel/revocation")
+
+
 EXAMPLES: dict[str, Callable[[House], Awaitable[Example]]] = {
     "AddTunnelNetwork": _add_network,
     "CreateTunnelGateway": _create_gateway,
     "RenewTunnelGatewayCredential": _renew_credential,
     "RevokeTunnelGateway": _revoke_gateway,
+    "RevokeSeatTunnelKey": _revoke_key,
     "SupplySeatTunnelKey": _supply_key,
 }
 """By operation id."""

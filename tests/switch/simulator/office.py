@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import quoteattr
 
+from switch.documents.answers import HEALTH_FILE, health
 from switch.sip.digest import a1_hash
 
 DOMAIN = "tenant.example"
@@ -39,6 +40,7 @@ class Office:
     forms: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     queries: list[str] = field(default_factory=list[str])
+    question_status: int = 200
     record_status: int = 200
     record_gate: asyncio.Event | None = None
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -84,7 +86,7 @@ class Office:
         else:
             form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
             self.forms.append(form)
-            status, text = 200, self._answer(form)
+            status, text = self.question_status, self._answer(form)
         content = text.encode()
         writer.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
         await writer.drain()
@@ -110,6 +112,8 @@ class Office:
             return self._user(form["user"], form["domain"])
         if form["section"] == "dialplan":
             return self._plan(form["Caller-Context"], form["Caller-Destination-Number"])
+        if form.get("key_value") == HEALTH_FILE:
+            return health()
         return NOT_FOUND
 
     def _user(self, name: str, domain: str) -> str:
@@ -138,9 +142,20 @@ class Office:
         )
 
 
-def write_configuration(directory: Path, *, office: str, carrier: str, record_params: str = "") -> None:
-    """A small configuration directory in FreeSWITCH's own syntax, on ports that the system chooses."""
+def write_configuration(
+    directory: Path, *, office: str, carrier: str, record_params: str = "", tls_directory: Path | None = None
+) -> None:
+    """A small configuration directory in FreeSWITCH's own syntax, on ports that the system chooses.
+
+    `tls_directory`: with the certificate of the profile for phones, which speaks TLS then.
+    """
     directory.mkdir(parents=True, exist_ok=True)
+    tls = ""
+    if tls_directory is not None:
+        tls = (
+            '<param name="tls" value="true"/><param name="tls-sip-port" value="0"/>'
+            f'<param name="tls-cert-dir" value="{tls_directory}"/>'
+        )
     (directory / "autoload_configs").mkdir()
     files = {
         "freeswitch.xml": f"""<?xml version="1.0"?>
@@ -192,7 +207,7 @@ def write_configuration(directory: Path, *, office: str, carrier: str, record_pa
         "autoload_configs/sofia.conf.xml": f"""<configuration name="sofia.conf"><profiles>
   <profile name="internal"><settings>
     <param name="sip-ip" value="127.0.0.1"/><param name="sip-port" value="0"/>
-    <param name="context" value="refused"/><param name="auth-calls" value="true"/>
+    <param name="context" value="refused"/><param name="auth-calls" value="true"/>{tls}
   </settings></profile>
   <profile name="external">
     <gateways><gateway name="carrier">
