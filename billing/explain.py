@@ -48,9 +48,17 @@ def usage_month(invoice: Invoice) -> Month:
 
 
 async def explain(
-    session: AsyncSession, invoice: Invoice, line_number: int, *, limit: int, after: str | None
+    session: AsyncSession,
+    invoice: Invoice,
+    line_number: int,
+    *,
+    limit: int,
+    after: str | None,
+    shows_calls: bool = True,
 ) -> Explanation:
     """Explain one line, numbered from 1; `limit` and `after` page the calls of a line of calls.
+
+    `shows_calls`: whether the reader may see single calls; the sums by destination are there either way.
 
     Raises `LineNotFound`, `InvalidInput` for a cursor that is not ours.
     """
@@ -70,7 +78,9 @@ async def explain(
     if not charges_calls(invoice, line):
         return Explanation(invoice, line, parts)
     wanted = Wanted(tenant_id=invoice.tenant_id, contract_id=invoice.contract_id, month=usage_month(invoice).first)
-    calls, following = await charge_reports.charge_page(session, wanted, limit=limit, after=after)
+    calls, following = [], None
+    if shows_calls:
+        calls, following = await charge_reports.charge_page(session, wanted, limit=limit, after=after)
     sums, _ = await charge_reports.charge_sums(session, wanted, limit=1, after=None)
     groups = await _destinations(session, invoice)
     return Explanation(invoice, line, parts, calls, following, sums[0] if sums else None, destinations=groups)

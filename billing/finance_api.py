@@ -163,9 +163,14 @@ async def explain_invoice_line(
     limit: Limit = DEFAULT_PAGE,
     after: After = None,
 ) -> LineExplanationView:
-    """The clause, formula and inputs of a line (numbered from 1), down to its calls or one-off charges."""
+    """The clause, formula and inputs of a line (numbered from 1), down to its calls or one-off charges.
+
+    A person of the platform sees the calls on a visit to the tenant; the sums by destination without.
+    """
     invoice = await invoices.find(session, invoice_id, principal.tenant_id)
-    return line_explanation_view(await explain.explain(session, invoice, line_number, limit=limit, after=after))
+    shows_calls = "call_charges:read" in principal.permissions
+    found = await explain.explain(session, invoice, line_number, limit=limit, after=after, shows_calls=shows_calls)
+    return line_explanation_view(found)
 
 
 @post("/v1/refunds", permission="refunds:write", tags=REFUNDS, operation_id="RecordRefund")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.kit import audit
-from infra.kit.problems import InvalidInput
+from infra.kit import audit, reasons
 from provisioning import placing
 from provisioning.errors import NodeTakesNobody
 from switch import nodes, placements
@@ -23,9 +22,7 @@ async def move(session: AsyncSession, tenant_id: str, *, home_node: str, reason:
     home that it has brings it back there. Raises `NotPlaced`, `NodeUnknown`, `NodeTakesNobody`, `InvalidInput`, and 404
     for the tenant.
     """
-    words = reason.strip()
-    if not words or len(words) > REASON_LIMIT_CHARACTERS:
-        raise InvalidInput(f"Say why, in at most {REASON_LIMIT_CHARACTERS} characters.", field="reason")
+    words = reasons.given(reason, limit_characters=REASON_LIMIT_CHARACTERS)
     await tenants.get(session, tenant_id)
     # As with orders: one after another, so that two of them cannot both take a node's last room.
     await session.execute(

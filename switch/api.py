@@ -64,7 +64,7 @@ async def change_node(
     node_id: FromPath[str], data: JSONBody[NodeChange], session: NamedDependency[AsyncSession]
 ) -> NodeView:
     """Another room at any time, other addresses, ports and limits while the node (its id or name) serves nobody."""
-    node = await nodes.find(session, node_id)
+    node = await nodes.find_locked(session, node_id)
     changed = await nodes.change_node(session, node.node_id, data.applied_to(nodes.details_of(node)))
     return node_view(changed, await drains.find(session, changed.node_id))
 

@@ -85,6 +85,8 @@ class ApiWatch:
                 log.info("node.api_back", node=self._node)
             self.holds = False
         elif is_marked or self._failures >= FAILURES_BEFORE_PAUSE:
+            if not is_marked and await self._is_paused(connection):
+                return  # somebody else's pause, and theirs to end
             self.holds = True
             if not is_marked:
                 # Marked first: a pause without its mark would stay.
@@ -104,6 +106,9 @@ class ApiWatch:
             return (await self._api(connection, f"global_getvar {MARK}")).strip() == "true"
         except EslCommandRefused:
             return False
+
+    async def _is_paused(self, connection: EslConnection) -> bool:
+        return (await self._api(connection, "fsctl pause_check inbound")).strip() == "true"
 
     async def _mark(self, connection: EslConnection, *, is_away: bool) -> None:
         await self._api(connection, f"global_setvar {MARK}={'true' if is_away else 'false'}")

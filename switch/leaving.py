@@ -5,12 +5,10 @@ from __future__ import annotations
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import audit, clock
 from infra.kit.database import PLATFORM
-from infra.kit.ids import is_id
 from switch import nodes, placements
 from switch.draining import drains
 from switch.errors import NodeStillNeeded
@@ -25,9 +23,7 @@ async def leave(session: AsyncSession, node_id: str) -> Node:
     Its tenants get new homes with the next look at placements, within a minute. Its name stays taken, since call
     records carry it. Raises `NodeUnknown`, `NodeStillNeeded`.
     """
-    found = await (nodes.get(session, node_id) if is_id("node", node_id) else nodes.get_by_name(session, node_id))
-    locked = select(Node).where(Node.node_id == found.node_id).with_for_update()
-    node = (await session.execute(locked.execution_options(populate_existing=True))).scalar_one()
+    node = await nodes.find_locked(session, node_id)
     if node.state == NodeState.LEFT:
         return node
     if not may(node.state, NodeEvent.LEAVE):

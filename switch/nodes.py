@@ -29,11 +29,14 @@ MAX_NODES = 500
 MAX_CAPACITY_SEATS = 100_000
 DEFAULT_CAPACITY_SEATS = 1_000
 LIVE_STATES = ("active", "draining")
-UNHEARD_STATES = ("dead", "joining")
 """States of a node that phones may be registered at and that takes commands."""
 
-CHANGEABLE_STATES = ("joining", "drained", "dead", "left")
-"""States of a node that no phone relies on: its addresses may change."""
+UNHEARD_STATES = ("dead", "joining")
+"""States of a node that nothing is heard of."""
+
+CHANGEABLE_STATES = ("joining", "drained", "left")
+"""States of a node that no phone relies on: its addresses may change. Not of a dead one, which comes back by itself
+with the addresses that it was started with."""
 
 _LIMITS = frozenset({"listen_host", "max_sessions", "sessions_per_second", "rtp_timeout_seconds"})
 
@@ -127,12 +130,20 @@ async def set_limits(session: AsyncSession, node: Node, limits: NodeLimits) -> N
     """Take what `limits` says into a node's row; its SIP profiles follow when it restarts. Raises `InvalidInput`."""
     said = {field.name: value for field in fields(limits) if (value := getattr(limits, field.name)) is not None}
     if said:
-        await change_node(session, node.node_id, replace(details_of(node), **said), is_restarted=True)
+        held = await find_locked(session, node.node_id)
+        await change_node(session, held.node_id, replace(details_of(held), **said), is_restarted=True)
 
 
 def details_of(node: Node) -> NodeDetails:
     """What is said about a node now."""
     return NodeDetails(**{field.name: getattr(node, field.name) for field in fields(NodeDetails)})
+
+
+async def find_locked(session: AsyncSession, node_id: str) -> Node:
+    """A node by id or name, held until the end of the transaction. Raises `NodeUnknown`."""
+    found = await find(session, node_id)
+    locked = select(Node).where(Node.node_id == found.node_id).with_for_update()
+    return (await session.execute(locked.execution_options(populate_existing=True))).scalar_one()
 
 
 async def change_node(session: AsyncSession, node_id: str, details: NodeDetails, *, is_restarted: bool = False) -> Node:
@@ -142,9 +153,7 @@ async def change_node(session: AsyncSession, node_id: str, details: NodeDetails,
     asks is about to do that (`seatline node-config`), so limits may change in any state. A name is for good, since call
     records carry it. Raises `NodeUnknown`, `NodeInService`, `InvalidInput`, `NodeAddressTaken`.
     """
-    found = await find(session, node_id)
-    locked = select(Node).where(Node.node_id == found.node_id).with_for_update()
-    node = (await session.execute(locked.execution_options(populate_existing=True))).scalar_one()
+    node = await find_locked(session, node_id)
     before = details_of(node)
     changed = {
         field.name: getattr(details, field.name)

@@ -43,7 +43,7 @@ class NewNode(Body):
 
 class NodeChange(Body):
     """What is to be another of a node; what is not named stays. Everything but `capacity_seats` changes only while the
-    node is joining, drained, dead or has left, and holds when its files were written again and it was started.
+    node is joining, drained or has left, and holds when its files were written again and it was started.
     """
 
     capacity_seats: int | UnsetType = UNSET

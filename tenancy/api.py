@@ -12,7 +12,7 @@ from litestar.status_codes import HTTP_200_OK
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.kit.database import Database, Scope
+from infra.kit.database import PLATFORM, Database, Scope
 from infra.kit.http import DEFAULT_PAGE, PUBLIC, After, Limit
 from infra.kit.models import AuditEntry
 from infra.kit.pages import Page, fetch_page
@@ -39,6 +39,11 @@ from tenancy.schemas import (
 )
 
 TAGS = ["Tenants"]
+OF_A_TENANTS_PEOPLE = (
+    "person.", "password.", "invitation.", "seat.named", "seat.person_changed", "seat.written", "billing_contacts.",
+    "tenant.contact_changed", "hand_out.",
+)  # fmt: skip
+"""Actions whose facts name a tenant's people: names, addresses, where they signed in from."""
 
 
 @post("/v1/tenants", permission="tenants:write", tags=TAGS, operation_id="CreateTenant")
@@ -177,11 +182,20 @@ async def list_audit(
     limit: Limit = DEFAULT_PAGE,
     after: After = None,
 ) -> Page[AuditEntryView]:
-    """Who did what, newest first."""
+    """Who did what, newest first. A person of the platform sees that a tenant's people were changed, and who and how
+    on a visit only."""
     query = select(AuditEntry)
     query = principal.narrowed(query, AuditEntry.tenant_id, tenant_id)
     rows, following = await fetch_page(session, query, keys=(AuditEntry.entry_id,), limit=limit, after=after)
-    return Page(items=[audit_entry_view(row) for row in rows], next=following)
+    return Page(items=[_seen_entry(row, principal) for row in rows], next=following)
+
+
+def _seen_entry(entry: AuditEntry, principal: Principal) -> AuditEntryView:
+    view = audit_entry_view(entry)
+    is_of_people = entry.tenant_id != PLATFORM and entry.action.startswith(OF_A_TENANTS_PEOPLE)
+    if is_of_people and principal.is_unvisiting_person:
+        view.facts = {}
+    return view
 
 
 async def _form(request: Request[Any, Any, Any]) -> dict[str, str]:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from infra.kit.outbox.posting import DEFAULT_LANGUAGE
 from tenancy import tenants
 from tenancy.people.models import Person
 
-DEFAULT_LANGUAGE = "zh"
 READERS_LIMIT = 20
 
 

@@ -14,8 +14,8 @@ _TENANT_READS = frozenset(
         "numbers:read",
         "canary_checks:read", "billing_contacts:read", "reminders:read", "faults:read", "maintenance:read",
         "people:read", "visits:read", "identity_providers:read", "self:manage",
-        "call_policy:read", "live:read", "papers:read", "equipment:read", "webhooks:read", "departures:read",
-        "tunnels:read",
+        "call_policy:read", "live:read", "refused_sign_ins:read", "papers:read", "equipment:read", "webhooks:read",
+        "departures:read", "tunnels:read",
     }
 )  # fmt: skip
 

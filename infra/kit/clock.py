@@ -41,6 +41,11 @@ def stop_sharing() -> None:
     _offset.shared = None
 
 
+def real_now() -> datetime:
+    """The machine's own time, however far the clock has travelled: certificates and other machines know no other."""
+    return now() - timedelta(seconds=offset_seconds())
+
+
 def offset_seconds() -> float:
     """How far ahead of the machine's clock we are."""
     if _offset.shared is not None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from infra.kit import clock
 from switch.doctor.certificates import read_certificate
 from switch.doctor.findings import CertificateReading, Finding, Verdict, certificate_finding
 from switch.edge.documents import EdgeAddress
@@ -52,11 +51,6 @@ def edge_findings(edge: EdgeAddress, reading: EdgeReading, at: datetime) -> list
     if reading.certificate is not None:
         findings.append(certificate_finding(reading.certificate, at))
     return findings
-
-
-def real_now() -> datetime:
-    """The machine's time: certificates know no other."""
-    return clock.now() - timedelta(seconds=clock.offset_seconds())
 
 
 async def _options(edge: EdgeAddress) -> str | None:

@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from infra.kit import clock
 from infra.kit.sealing import Seal
@@ -130,9 +130,9 @@ class _Questions:
 
     async def _compare_clocks(self) -> None:
         """The node's clock against the real one of this machine, at the middle of the question."""
-        asked_at = _real_now()
+        asked_at = clock.real_now()
         text = (await self._answer("strmicroepoch")).strip()
-        answered_at = _real_now()
+        answered_at = clock.real_now()
         if text.isascii() and text.isdigit() and len(text) <= 17:
             told = datetime.fromtimestamp(int(text) / 1_000_000, UTC)
             self.reading.skew_seconds = (told - (asked_at + (answered_at - asked_at) / 2)).total_seconds()
@@ -158,8 +158,3 @@ class _Questions:
 def _number(pattern: re.Pattern[str], text: str, group: str = "limit") -> int | None:
     found = pattern.search(text)
     return int(found[group]) if found is not None else None
-
-
-def _real_now() -> datetime:
-    """The machine's time: a demo's clock may be months ahead, a node's never is."""
-    return clock.now() - timedelta(seconds=clock.offset_seconds())

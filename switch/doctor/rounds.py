@@ -11,10 +11,10 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.kit import logs
+from infra.kit import clock, logs
 from infra.kit.database import Scope
 from infra.kit.jobs import Runtime
-from switch.doctor.edge_reading import edge_findings, read_edge, real_now
+from switch.doctor.edge_reading import edge_findings, read_edge
 from switch.doctor.examine import Subject, health_of, subject_of
 from switch.doctor.findings import Finding, Verdict, worst
 from switch.doctor.models import Examination
@@ -49,7 +49,7 @@ async def examine_cluster(runtime: Runtime) -> dict[tuple[str, str], Verdict]:
     async def edge(address: EdgeAddress) -> tuple[str, Verdict]:
         async with at_once:
             reading = await read_edge(address)
-        at = real_now()
+        at = clock.real_now()
         findings = edge_findings(address, reading, at)
         await _keep(runtime, EDGE, address.name, at, findings)
         return address.name, worst(findings)

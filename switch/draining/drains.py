@@ -8,10 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.kit import audit, clock, jobs
+from infra.kit import audit, clock, jobs, reasons
 from infra.kit.database import PLATFORM
-from infra.kit.ids import is_id
-from infra.kit.problems import InvalidInput
 from switch import nodes
 from switch.draining.errors import (
     DrainDeadlineRefused,
@@ -45,7 +43,7 @@ async def request(session: AsyncSession, node_id: str, *, deadline: datetime | N
     For a node whose drain still waits for calls it sets another deadline. Raises `NodeUnknown`, `NodeNotActive`,
     `DrainPastItsDeadline`, `DrainDeadlineRefused`.
     """
-    node = await _locked_node(session, node_id)
+    node = await nodes.find_locked(session, node_id)
     now = clock.now()
     deadline = _checked_deadline(deadline or now + DEFAULT_DEADLINE, now)
     drain = await find(session, node.node_id)
@@ -81,7 +79,7 @@ async def cancel(session: AsyncSession, node_id: str) -> Node:
 
     Cancelling twice changes nothing. Raises `NodeUnknown`, `NodeNotDraining`.
     """
-    node = await _locked_node(session, node_id)
+    node = await nodes.find_locked(session, node_id)
     drain = await find(session, node.node_id)
     phase = Phase(drain.phase) if drain is not None else Phase.CANCELLED
     if drain is None or not is_open(phase):
@@ -106,10 +104,8 @@ async def end_sweep(session: AsyncSession, node_id: str, *, reason: str) -> Node
 
     Doing so again changes nothing. Raises `NodeUnknown`, `NodeNotSweeping`, `InvalidInput`.
     """
-    words = reason.strip()
-    if not words or len(words) > REASON_LIMIT_CHARACTERS:
-        raise InvalidInput(f"Say why, in at most {REASON_LIMIT_CHARACTERS} characters.", field="reason")
-    node = await _locked_node(session, node_id)
+    words = reasons.given(reason, limit_characters=REASON_LIMIT_CHARACTERS)
+    node = await nodes.find_locked(session, node_id)
     drain = await find(session, node.node_id)
     if drain is None or drain.phase != Phase.SWEEPING.value:
         phase = "not being drained" if drain is None else drain.phase
@@ -141,15 +137,6 @@ def change_state(node: Node, state: str) -> None:
         node.state = state
         node.state_changed_at = clock.now()
         node.generation += 1
-
-
-async def _locked_node(session: AsyncSession, node_id: str) -> Node:
-    named = is_id("node", node_id)
-    found = await nodes.get(session, node_id) if named else await nodes.get_by_name(session, node_id)
-    query = (
-        select(Node).where(Node.node_id == found.node_id).with_for_update().execution_options(populate_existing=True)
-    )
-    return (await session.execute(query)).scalar_one()
 
 
 def _checked_deadline(deadline: datetime, now: datetime) -> datetime:

@@ -10,10 +10,12 @@ from litestar.params import FromQuery
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from infra.kit.database import PLATFORM
 from infra.kit.http import DEFAULT_PAGE, After, Limit, View
 from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
 from switch.refused_sign_ins.models import RefusedSignIn
+from tenancy.people.errors import VisitNeeded
 
 
 class RefusedSignInView(View):
@@ -34,7 +36,7 @@ class RefusedSignInView(View):
     last_at: datetime
 
 
-@get("/v1/refused-sign-ins", permission="live:read", tags=["Live"], operation_id="ListRefusedSignIns")
+@get("/v1/refused-sign-ins", permission="refused_sign_ins:read", tags=["Live"], operation_id="ListRefusedSignIns")
 async def list_refused_sign_ins(
     *,
     session: NamedDependency[AsyncSession],
@@ -45,8 +47,15 @@ async def list_refused_sign_ins(
     limit: Limit = DEFAULT_PAGE,
     after: After = None,
 ) -> Page[RefusedSignInView]:
-    """Phones that nodes turned away, by tenant, hour, node, name and address, the latest hour first; kept 30 days."""
+    """Phones that nodes turned away, by tenant, hour, node, name and address, the latest hour first; kept 30 days.
+
+    A person of the platform sees those of domains that are nobody's, and a tenant's on a visit to it.
+    """
     query = principal.narrowed(select(RefusedSignIn), RefusedSignIn.tenant_id, tenant_id)
+    if principal.is_unvisiting_person:
+        if tenant_id not in (None, PLATFORM):
+            raise VisitNeeded("Whom a tenant's phones are refused as is seen on a visit to it.", field="tenant_id")
+        query = query.where(RefusedSignIn.tenant_id == PLATFORM)
     for column, wanted in ((RefusedSignIn.username, username), (RefusedSignIn.source, source)):
         if wanted is not None:
             query = query.where(column == wanted)

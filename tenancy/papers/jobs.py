@@ -72,7 +72,7 @@ async def _remind_tenant(runtime: Runtime, tenant_id: str) -> int:
         all_held = [held.held_of(paper) for paper in papers]
         wanted = [(EXPIRES, *reader) for reader in (await readers.of_tenant(session, tenant_id)).items()]
         if runtime.settings.finance_mail:
-            wanted.append((OPERATOR_EXPIRES, runtime.settings.finance_mail, readers.DEFAULT_LANGUAGE))
+            wanted.append((OPERATOR_EXPIRES, runtime.settings.finance_mail, posting.DEFAULT_LANGUAGE))
         for paper in papers:
             day = rules.reminder_due(all_held, held.held_of(paper), today)
             if day is None:

@@ -126,9 +126,12 @@ async def change_role(
     session: NamedDependency[AsyncSession],
     principal: NamedDependency[Principal],
 ) -> PersonView:
-    """Give a person another role, from its next request on."""
+    """Give a person another role, from its next request on. API clients of an admin's making that may do more than the
+    new role are revoked. People of the platform change the roles of its own people alone."""
     _check_grant(principal, data.role)
     person = await persons.find(session, person_id, principal.tenant_id, for_update=True)
+    if principal.is_unvisiting_person and person.tenant_id != PLATFORM:
+        raise VisitNeeded(NO_VISIT, field="person_id")
     return person_view(await persons.change_role(session, person, data.role))
 
 

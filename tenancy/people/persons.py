@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,7 +18,7 @@ from tenancy.models import Client, SipDomain
 from tenancy.people import sessions, visits
 from tenancy.people.errors import LastAdmin, PersonExists, PersonNotFound, TooManyPeople
 from tenancy.people.models import Invitation, Person
-from tenancy.roles import ROLES, TENANT_ROLES
+from tenancy.roles import ROLES, TENANT_ROLES, Role, permissions_of
 
 PEOPLE_LIMIT = 1_000
 """Of one tenant, or of the platform."""
@@ -162,8 +164,10 @@ async def find(session: AsyncSession, person_id: str, tenant_id: str | None, *, 
 
 
 async def change_role(session: AsyncSession, person: Person, role: str) -> Person:
-    """Give a (locked) person another role of its company, from the next request on; its visits end. Raises
-    `LastAdmin`."""
+    """Give a (locked) person another role of its company, from the next request on; its visits end.
+
+    The API clients of its making that may do what it may do no more are revoked. Raises `LastAdmin`.
+    """
     _check_there(person)
     checked_role(role, None if person.tenant_id == PLATFORM else person.tenant_id)
     if role != person.role:
@@ -171,8 +175,22 @@ async def change_role(session: AsyncSession, person: Person, role: str) -> Perso
         before, person.role = person.role, role
         await _withdraw_invitations(session, person)
         await visits.end_all_of(session, person.person_id)
-        await audit.record(session, person.tenant_id, "person.role_changed", person.person_id, before=before, role=role)
+        facts = {"before": before, "role": role, "clients_revoked": await _revoke_stronger(session, person)}
+        await audit.record(session, person.tenant_id, "person.role_changed", person.person_id, **facts)
     return person
+
+
+async def _revoke_stronger(session: AsyncSession, person: Person) -> list[str]:
+    """Revoke the clients whose secrets a person has seen and that may do more than the person; returns their ids."""
+    own = permissions_of(cast("Role", person.role))
+    stronger = [
+        client.client_id
+        for client in await tokens.live_clients_of(session, person.person_id)
+        if not permissions_of(cast("Role", client.role)) <= own
+    ]
+    for client_id in stronger:
+        await tokens.revoke_client(session, client_id, None)
+    return stronger
 
 
 async def change_language(session: AsyncSession, person: Person, language: str) -> None:

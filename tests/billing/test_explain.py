@@ -12,6 +12,7 @@ from tests.api import Api
 from tests.billing.calls import Calls, rate
 from tests.billing.finance import charge_body, does, opened, refused
 from tests.billing.lease_world import LeaseWorld
+from tests.tenancy.people_world import joined, quick_passwords
 
 
 @pytest.fixture
@@ -19,7 +20,10 @@ def world(database: Database, settings: Settings) -> LeaseWorld:
     return LeaseWorld(database, settings)
 
 
-async def test_a_line_of_calls_is_explained_down_to_the_calls(world: LeaseWorld, api: Api) -> None:
+async def test_a_line_of_calls_is_explained_down_to_the_calls(
+    world: LeaseWorld, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick_passwords(monkeypatch)
     await opened(world)
     calls = Calls(api.database)
     await calls.deck()
@@ -46,6 +50,10 @@ async def test_a_line_of_calls_is_explained_down_to_the_calls(world: LeaseWorld,
     assert (landline["prefix"], landline["billed_seconds"], landline["amount"]) == ("86", 66, "0.4300")
     assert (first["clause"], first["formula"]) == ("C3, rule 3", "sum of 4 rated amounts")
     assert first["parts"][0]["inputs"]["month"] == "2026-03"
+    clerk = await joined(api, await api.client("platform_operator"), "cw@platform.example", role="finance")
+    told = (await clerk.get(path)).json()
+    assert (told["calls"], told["next"], told["call_count"]) == ([], None, 4), "whom the tenant called needs a visit"
+    assert told["destinations"] == first["destinations"]
     await calls.call(world.tenant_id, answered="2026-03-30 10:00")  # known too late: on the next invoice
     await rate(api.database, world.tenant_id)
     assert (await viewer.get(path)).json()["call_count"] == 4

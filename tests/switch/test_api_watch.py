@@ -80,6 +80,17 @@ async def test_a_pause_that_a_person_made_is_left_alone(watched: Watched) -> Non
     assert (watch.holds, await watched.is_paused()) == (False, True)
 
 
+async def test_a_pause_that_a_person_made_outlives_an_outage_of_the_api(watched: Watched) -> None:
+    await watched.connection.api("fsctl pause inbound")
+    watch = watched.watch()
+    watched.office.question_status = 503
+    for _ in range(3):
+        await watch.look(watched.connection)
+    watched.office.question_status = 200
+    await watch.look(watched.connection)
+    assert (watch.holds, await watched.is_paused()) == (False, True)
+
+
 async def test_a_node_that_is_drained_is_the_drains_to_pause_and_resume(watched: Watched) -> None:
     watch = watched.watch()
     watched.office.question_status = 503

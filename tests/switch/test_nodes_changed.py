@@ -34,6 +34,8 @@ async def test_a_nodes_room_changes_at_any_time_and_its_addresses_only_while_nob
         refused = await operator.put("/v1/nodes/fs-1", change)
         expected = (409, "node_in_service", next(iter(change)))
         assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == expected, refused.text
+    await _in_state(api, "dead")  # it comes back by itself with the addresses that it was started with
+    assert (await operator.put("/v1/nodes/fs-1", {"sip_port": 6060})).status_code == 409
     await _in_state(api, "drained")
     moved = await operator.put(f"/v1/nodes/{wider.json()['node_id']}", {"sip_port": 6060, "sip_host": "127.0.0.9"})
     assert (moved.status_code, moved.json()["sip_port"], moved.json()["sip_host"]) == (200, 6060, "127.0.0.9")

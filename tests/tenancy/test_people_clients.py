@@ -91,6 +91,17 @@ async def test_an_admin_may_keep_them_is_told_which_they_are_and_may_end_them_la
     assert len(await audited(stays, "person.removed")) == 1
 
 
+async def test_who_is_admin_no_more_has_no_client_that_is(api: Api) -> None:
+    _, stays, demoted = await two_admins(api)
+    strong, weak = await made_client(api, demoted, "crm"), await made_client(api, demoted, "wall", role="tenant_viewer")
+    path = f"/v1/people/{demoted.person['person_id']}/role"
+    assert (await stays.post(path, {"role": "tenant_viewer"})).status_code == 200
+    assert (await strong.get("/v1/seats")).status_code == 401
+    assert (await weak.get("/v1/seats")).status_code == 200
+    [entry] = await audited(stays, "person.role_changed")
+    assert entry["facts"]["clients_revoked"] == [strong.client_id]
+
+
 async def test_a_removal_without_a_body_is_one_with_everything_that_goes_with_it(api: Api) -> None:
     _, stays, leaves = await two_admins(api)
     client = await made_client(api, leaves, "crm")

@@ -7,6 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
+from infra.kit import clock
+from infra.kit.database import Scope
+from switch.esl.frames import Event
+from switch.refused_sign_ins import keeping
+from switch.refused_sign_ins.counting import REGISTER_FAILURE, RefusedSignIns
+from tenancy import tenants
 from tenancy.roles import permissions_on_a_visit
 from tests.api import Api
 from tests.tenancy.people_world import ORIGIN, Browser, invited, joined, quick_passwords
@@ -51,6 +57,36 @@ async def test_everybody_of_the_platform_needs_a_visit_for_what_is_a_tenants_own
     for path in OF_A_TENANT:
         assert (await browser.get(path, None, **on_visit)).status_code == 200, path
     assert [each["reason"] for each in (await admin.get("/v1/visits")).json()["items"]] == ["ticket 17: a wrong charge"]
+
+
+async def test_the_audit_trail_tells_of_a_tenants_people_on_a_visit_only(api: Api) -> None:
+    tenant = await api.tenant()
+    admin = await api.client("tenant_admin", tenant)
+    theirs = await joined(api, admin, LI_WEI)
+    browser = await person(api, "platform_operator")
+    trail = (await browser.get("/v1/audit", {"tenant_id": tenant})).json()["items"]
+    assert {"person.created", "person.signed_in"} <= {each["action"] for each in trail}
+    assert LI_WEI not in str(trail)
+    assert LI_WEI in (await browser.get("/v1/audit", {"tenant_id": tenant}, **await visit(browser, tenant))).text
+    role = f"/v1/people/{theirs.person['person_id']}/role"
+    assert refusal(await browser.post(role, {"role": "tenant_viewer"})) == (403, "visit_needed", "person_id")
+
+
+async def test_refused_sign_ins_of_a_tenant_are_seen_on_a_visit(api: Api) -> None:
+    tenant = await api.tenant()
+    async with api.database.transaction(Scope.platform()) as session:
+        seen = RefusedSignIns()
+        domain = (await tenants.get(session, tenant)).sip_domain
+        for where in (domain, "nobody.example"):
+            told = {"Event-Subclass": REGISTER_FAILURE, "to-user": "1001", "to-host": where, "network-ip": "192.0.2.7"}
+            seen.note(Event({"Event-Name": "CUSTOM"} | told), now=clock.now())
+        await keeping.write(session, "fs-1", seen.take())
+    browser = await person(api, "platform_operator")
+    path = "/v1/refused-sign-ins"
+    assert [each["domain"] for each in (await browser.get(path)).json()["items"]] == ["nobody.example"]
+    assert refusal(await browser.get(path, {"tenant_id": tenant})) == (403, "visit_needed", "tenant_id")
+    on_visit = await visit(browser, tenant)
+    assert [each["domain"] for each in (await browser.get(path, None, **on_visit)).json()["items"]] == [domain]
 
 
 async def test_finance_on_a_visit_changes_nothing_that_is_not_finances(api: Api) -> None:
