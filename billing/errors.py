@@ -78,6 +78,12 @@ class OrderInForce(Conflict):
     code = "order_in_force"
 
 
+class OpeningNeeded(Conflict):
+    """The contract opens with this order, and others wait for it (rule 2): they are cancelled first."""
+
+    code = "opening_needed"
+
+
 class OrderNotMovable(Conflict):
     """The order is paid, open, gone, or a return: only an unpaid addition or opening is moved to another day."""
 

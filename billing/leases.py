@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import invoices, ledger, order_invoices, qualifications
 from billing.contracts import check_orderable, get_contract, terms_of
-from billing.errors import NotReturnable, OrderInForce, OrderNotHeld, OrderNotPaid
+from billing.errors import NotReturnable, OpeningNeeded, OrderInForce, OrderNotHeld, OrderNotPaid
 from billing.models import Contract, Holding, Invoice
 from billing.rules.arrears import ranges
 from billing.rules.book import Item
@@ -26,8 +26,10 @@ __all__ = [
     "OrderedHoldings",
     "cancel_order",
     "get_contract",
+    "is_order_gone",
     "is_order_paid",
     "lapse_unpaid",
+    "may_open",
     "open_holdings",
     "open_what_is_paid",
     "order_holdings",
@@ -108,12 +110,16 @@ async def order_holdings(
     return OrderedHoldings(numbers, invoice)
 
 
-async def cancel_order(session: AsyncSession, *, tenant_id: str, order_id: str, reason: str) -> None:
+async def cancel_order(
+    session: AsyncSession, *, tenant_id: str, order_id: str, reason: str, lapses: bool = False
+) -> None:
     """Take an order back that is unpaid or not in force yet, be it for lack of papers (C19): nothing is owed, what was
     paid becomes credit (rule 5).
 
     Where its invoice charges other orders too, it is made again for those. An order that has lapsed already stays
-    so. Raises `OrderInForce` once the order has opened, `OrderNotHeld` for an unknown order.
+    so. Without its opening a contract does not open (rule 2): the opening is not cancelled while additions wait for
+    it; where it `lapses`, they lapse with it. Raises `OrderInForce` once the order has opened, `OpeningNeeded`,
+    `OrderNotHeld` for an unknown order.
     """
     contract, rows = await _lock_order(session, tenant_id, order_id)
     today = clock.today()
@@ -124,13 +130,17 @@ async def cancel_order(session: AsyncSession, *, tenant_id: str, order_id: str, 
         raise OrderInForce(f"The order {order_id} is open; return what it has opened.", field="order_id")
     order = waiting[0]
     is_ready = await qualifications.ready_since(session, contract) is not None
-    if order.effective_on <= today and is_ready and await _is_paid(session, order):
+    may_open = is_ready and await order_invoices.is_opening_paid(session, contract)
+    if order.effective_on <= today and may_open and await _is_paid(session, order):
         raise OrderInForce(f"The order {order_id} is paid and in force since {order.effective_on}.", field="order_id")
     if lapses_on(order.effective_on) <= today:
         await lapse_unpaid(session, contract, today)
     for row in waiting:
         row.lapsed = True
     await order_invoices.recharge_without(session, contract, order, reason=reason, today=today)
+    if order.opening and not lapses:
+        await _check_nothing_waits_for_it(session, contract)
+    await order_invoices.let_go_without_opening(session, contract)
     await ledger.set_off(session, tenant_id, today)
     await audit.record(session, tenant_id, "order.cancelled", order_id, reason=reason)
 
@@ -163,7 +173,7 @@ async def lapse_unpaid(session: AsyncSession, contract: Contract, today: date) -
             await invoices.void(session, due[invoice_id], reason=reason)
     for order_id in dict.fromkeys(row.order_id for row in lapsed):
         await audit.record(session, contract.tenant_id, "order.lapsed", order_id)
-    await session.flush()
+    lapsed += await order_invoices.let_go_without_opening(session, contract)
     if lapsed:
         await _note_lapsed_contract(session, contract, today)
     return len(lapsed)
@@ -181,6 +191,8 @@ async def open_holdings(session: AsyncSession, *, tenant_id: str, order_id: str,
         raise OrderNotPaid(f"The order {order_id} opens on {waiting[0].effective_on}, not before.", field="order_id")
     if not await _is_paid(session, waiting[0]):
         raise OrderNotPaid(f"The order {order_id} is not paid; nothing opens unpaid.", field="order_id")
+    if not await order_invoices.may_open(session, contract, opening=waiting[0].opening):
+        raise OrderNotPaid(f"The order {order_id} waits for the contract's opening.", field="order_id")
     await _open(session, contract, waiting, on)
 
 
@@ -188,8 +200,8 @@ async def open_what_is_paid(session: AsyncSession, contract: Contract, first_of_
     """Count what was paid and due to open before a month as open when that month is charged.
 
     Provisioning opens within seconds; should its work run late over the turn of a month, the rent of the month would
-    be lost. What was paid after the contract's end never opens, nor what waits for the tenant's papers. The
-    contract is locked by the caller. Returns how many holdings.
+    be lost. What was paid after the contract's end never opens, nor what waits for the tenant's papers or for the
+    contract's opening. The contract is locked by the caller. Returns how many holdings.
     """
     query = select(Holding).where(
         Holding.tenant_id == contract.tenant_id,
@@ -199,7 +211,8 @@ async def open_what_is_paid(session: AsyncSession, contract: Contract, first_of_
         Holding.invoiced_on.is_not(None),
         Holding.effective_on <= first_of_month,
     )
-    rows = (await session.execute(query)).scalars().all()
+    in_order = query.order_by(Holding.effective_on, Holding.item, Holding.number)  # the opening comes first
+    rows = (await session.execute(in_order)).scalars().all()
     due = await order_invoices.invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows})
     ready_since = await qualifications.ready_since(session, contract) if rows else None
     if ready_since is None:
@@ -211,7 +224,8 @@ async def open_what_is_paid(session: AsyncSession, contract: Contract, first_of_
         if paid_on is None or max(paid_on, ready_since) > first_of_month:
             continue
         opened_on = max(row.effective_on, paid_on, ready_since)
-        if contract.ends_on is None or opened_on <= contract.ends_on:
+        is_in_time = contract.ends_on is None or opened_on <= contract.ends_on
+        if is_in_time and await order_invoices.may_open(session, contract, opening=row.opening):
             await _open(session, contract, [row], opened_on)
             opened += 1
     return opened
@@ -266,6 +280,16 @@ async def return_holdings(
     )
 
 
+async def may_open(session: AsyncSession, contract: Contract, *, opening: bool) -> bool:
+    """Whether the contract's opening lets an order open: itself once it is paid, an addition once it has opened."""
+    return await order_invoices.may_open(session, contract, opening=opening)
+
+
+async def is_order_gone(session: AsyncSession, *, tenant_id: str, order_id: str) -> bool:
+    """Whether an order has lapsed or was taken back."""
+    return (await _any_holding(session, tenant_id, order_id)).lapsed
+
+
 async def is_order_paid(session: AsyncSession, *, tenant_id: str, order_id: str) -> bool:
     """Whether an order may open: its invoice is settled, or there was nothing to pay; False once it has lapsed."""
     row = await _any_holding(session, tenant_id, order_id)
@@ -276,6 +300,15 @@ async def order_invoice(session: AsyncSession, tenant_id: str, order_id: str) ->
     """The invoice that charges an order; None when there is none yet, or nothing to pay."""
     row = await _any_holding(session, tenant_id, order_id)
     return None if row.order_invoice_id is None else await invoices.get(session, tenant_id, row.order_invoice_id)
+
+
+async def _check_nothing_waits_for_it(session: AsyncSession, contract: Contract) -> None:
+    left = await order_invoices.without_opening(session, contract)
+    if left:
+        waiting = ", ".join(dict.fromkeys(row.order_id for row in left))
+        raise OpeningNeeded(
+            f"Nothing of this contract opens without it; cancel what waits for it first: {waiting}.", field="order_id"
+        )
 
 
 async def _lock_order(session: AsyncSession, tenant_id: str, order_id: str) -> tuple[Contract, Sequence[Holding]]:
@@ -324,6 +357,8 @@ async def _next_number(session: AsyncSession, contract: Contract, item: Item) ->
 
 
 async def _open(session: AsyncSession, contract: Contract, rows: Sequence[Holding], on: date) -> None:
+    if not rows[0].opening:
+        on = max(on, await _first_opened_on(session, contract) or on)
     for row in rows:
         row.opened_on = on
         if contract.state == "ended":  # it was open to the end, which was carried out already
@@ -332,6 +367,14 @@ async def _open(session: AsyncSession, contract: Contract, rows: Sequence[Holdin
         contract.state = "open"
         await audit.record(session, contract.tenant_id, "contract.opened", contract.contract_id, on=on.isoformat())
     await session.flush()
+
+
+async def _first_opened_on(session: AsyncSession, contract: Contract) -> date | None:
+    """The day on which the contract opened; None: it has not yet."""
+    query = select(func.min(Holding.opened_on)).where(
+        Holding.tenant_id == contract.tenant_id, Holding.contract_id == contract.contract_id
+    )
+    return await session.scalar(query)
 
 
 async def _never_opens(session: AsyncSession, contract: Contract, today: date) -> bool:

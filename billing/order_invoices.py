@@ -22,7 +22,7 @@ from billing.rules.invoicing import addition_invoice, opening_dates, opening_inv
 from billing.rules.lines import InvoiceDraft
 from billing.rules.months import Month
 from billing.rules.volume import counted_seats
-from infra.kit import clock, jobs, money, reasons
+from infra.kit import audit, clock, jobs, money, reasons
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +161,68 @@ async def void_unpaid(session: AsyncSession, tenant_id: str, invoice_id: str, *,
         .values(lapsed=True)
         .execution_options(synchronize_session="fetch")
     )
+    await let_go_without_opening(session, contract)
     await ledger.set_off(session, tenant_id, clock.today())
     await jobs.defer(session, ADVANCE_ORDERS, lock=f"tenant:{tenant_id}", tenant_id=tenant_id)
     return invoice
+
+
+async def without_opening(session: AsyncSession, contract: Contract) -> list[Holding]:
+    """What waits under a contract that has not opened and that nothing opens any more.
+
+    It opens with the orders that its opening invoice charges, or will charge: with them the deposit is paid (C4, C6).
+    """
+    rows = [row for row in await books.holding_rows(session, contract) if not row.lapsed]
+    if contract.state == "open" or any(row.opened_on is not None for row in rows):
+        return []
+    known = await invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows if row.opening})
+    for row in rows:
+        if row.opening and (row.order_invoice_id is None or known[row.order_invoice_id].reason == "opening"):
+            return []
+    return rows
+
+
+async def let_go_without_opening(session: AsyncSession, contract: Contract) -> list[Holding]:
+    """Additions whose opening is gone lapse with it; what was paid for them is credit (rules 2 and 5).
+
+    The contract is locked by the caller, who calls `ledger.set_off` afterwards. Returns what has lapsed.
+    """
+    await session.flush()
+    rows = await without_opening(session, contract)
+    charged_by = await invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows})
+    for row in rows:
+        row.lapsed = True
+    for invoice in charged_by.values():
+        if invoice.voided_at is None:
+            await invoices.void(session, invoice, reason="the contract's opening is gone")
+    for order_id in dict.fromkeys(row.order_id for row in rows):
+        await audit.record(session, contract.tenant_id, "order.lapsed", order_id)
+    await session.flush()
+    return rows
+
+
+async def may_open(session: AsyncSession, contract: Contract, *, opening: bool) -> bool:
+    """Whether an order may open as far as the contract's opening goes (C6, rule 2).
+
+    The opening may once its invoice is settled, whatever joined it later; an addition once the contract has opened.
+    """
+    if contract.state == "open":
+        return True
+    rows = [row for row in await books.holding_rows(session, contract) if not row.lapsed]
+    if any(row.opened_on is not None for row in rows):
+        return True
+    return opening and await is_opening_paid(session, contract)
+
+
+async def is_opening_paid(session: AsyncSession, contract: Contract) -> bool:
+    """Whether the contract has opened, or its opening invoice is settled, or asked for nothing."""
+    rows = [row for row in await books.holding_rows(session, contract) if not row.lapsed]
+    if contract.state == "open" or any(row.opened_on is not None for row in rows):
+        return True
+    charged = [row for row in rows if row.opening and row.invoiced_on is not None]
+    known = await invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in charged})
+    by = [known.get(row.order_invoice_id or "") for row in charged]
+    return any(each is None or (each.reason == "opening" and ledger.is_settled(each)) for each in by)
 
 
 async def withdraw(session: AsyncSession, contract: Contract, invoice: Invoice, *, reason: str) -> None:

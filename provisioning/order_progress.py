@@ -29,7 +29,10 @@ from tenancy.models import Tenant
 
 FLUSH_REGISTRATIONS = "provisioning.flush_registrations"
 PAPERS = "papers"
-"""What an order can be held back by."""
+OPENING = "opening"
+"""What an order can be held back by: the tenant's papers (C19), or the opening of its contract (rule 2)."""
+
+WHY_LAPSED = {PAPERS: "the papers never came", OPENING: "the contract never opened"}
 
 MAX_ORDERS_A_RUN = 1_000
 """Of one tenant; what is left waits for the next run, a minute later."""
@@ -81,14 +84,17 @@ async def advance_order(session: AsyncSession, tenant_id: str, order_id: str) ->
         return Step.WAIT
     today = clock.today()
     ready_since = await qualifications.ready_since(session, contract)
+    adds, of = order.kind != "return", {"tenant_id": tenant_id, "order_id": order_id}
     step = order_steps.next_step(
         cast("OrderKind", order.kind),
         order.state,
         effective_on=order.effective_on,
         today=today,
-        is_paid=order.kind != "return" and await leases.is_order_paid(session, tenant_id=tenant_id, order_id=order_id),
+        is_paid=adds and await leases.is_order_paid(session, **of),
         contract_ended=contract.ends_on is not None and today > contract.ends_on,
         has_papers=ready_since is not None,
+        has_opening=not adds or await leases.may_open(session, contract, opening=order.kind == "opening"),
+        is_gone=adds and await leases.is_order_gone(session, **of),
     )
     match step:
         case Step.WAIT:
@@ -98,17 +104,18 @@ async def advance_order(session: AsyncSession, tenant_id: str, order_id: str) ->
         case Step.SCHEDULE:
             order.state = "scheduled"
         case Step.HOLD_BACK:
-            if order.held_back_by is not None:
+            by = PAPERS if ready_since is None else OPENING
+            if order.held_back_by == by:
                 return step
-            order.state, order.held_back_by = "scheduled", PAPERS
-            await audit.record(session, tenant_id, "seat_order.held_back", order_id, by=PAPERS)
+            order.state, order.held_back_by = "scheduled", by
+            await audit.record(session, tenant_id, "seat_order.held_back", order_id, by=by)
         case Step.OPEN:
             await _open(session, order, today, ready_since)
         case Step.CLOSE:
             await _close(session, order)
         case Step.LAPSE:
-            reason = "not paid by the end of its month" if order.held_back_by is None else "the papers never came"
-            await leases.cancel_order(session, tenant_id=tenant_id, order_id=order_id, reason=reason)
+            reason = WHY_LAPSED.get(order.held_back_by or "", "not paid by the end of its month")
+            await leases.cancel_order(session, **of, reason=reason, lapses=True)
             await orders.drop(session, order, state="lapsed")
     if step != Step.HOLD_BACK:
         order.held_back_by = None

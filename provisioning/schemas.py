@@ -60,7 +60,8 @@ class SeatOrderView(View):
     """An order. `state`: awaiting_payment, scheduled, done, cancelled or lapsed. `ordered_on` is the day from which its
     notice runs and by which it is priced: that of its last move where it was moved.
 
-    `held_back_by`: "papers" while it is paid and due but the tenant's papers are not complete (C19).
+    `held_back_by`: "papers" while it is paid and due but the tenant's papers are not complete (C19), "opening" while
+    an addition is paid and due but its contract has not opened (rule 2).
     """
 
     order_id: str

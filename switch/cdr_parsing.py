@@ -160,6 +160,14 @@ class _SessionVariables(msgspec.Struct):
     session_id: object = None
 
 
+class _OwnerVariables(msgspec.Struct):
+    seatline_tenant: object = None
+
+
+class _OwnerDocument(msgspec.Struct):
+    variables: _OwnerVariables
+
+
 class _SessionDocument(msgspec.Struct, rename={"core_uuid": "core-uuid"}):
     variables: _SessionVariables
     core_uuid: object = None
@@ -167,6 +175,7 @@ class _SessionDocument(msgspec.Struct, rename={"core_uuid": "core-uuid"}):
 
 _decoder = msgspec.json.Decoder(_Document)
 _session_decoder = msgspec.json.Decoder(_SessionDocument)
+_owner_decoder = msgspec.json.Decoder(_OwnerDocument)
 
 
 def plain_body(body: bytes) -> bytes:
@@ -234,6 +243,16 @@ def session_of(body: bytes) -> Session:
     except (msgspec.MsgspecError, RecursionError):
         return Session()
     return _session(document.core_uuid, document.variables.session_id)
+
+
+def tenant_of(body: bytes) -> str | None:
+    """The tenant that a record says it is of, also where it is otherwise none; None where not even that can be read."""
+    try:
+        document = _owner_decoder.decode(plain_body(body).decode(errors="replace"))
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    told = document.variables.seatline_tenant
+    return told if isinstance(told, str) and is_id("ten", told) else None
 
 
 def _session(boot_id: object, number: object) -> Session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from infra.kit import jobs
 from infra.kit.database import Scope
 from infra.kit.jobs import Runtime
-from switch import canary, clearing
+from switch import canary, clearing, set_aside_records, stray_calls
 from switch.doctor import rounds
 from switch.number_pool import stock
 from switch.refused_sign_ins import keeping
@@ -14,6 +14,7 @@ CLEAR_TENANT = "switch.clear_tenant"
 CHECK_CANARY = "switch.check_canary"
 FREE_NUMBERS = "switch.free_numbers"
 EXAMINE_CLUSTER = "switch.examine_cluster"
+FORGET_RECORDS = "switch.forget_records"
 FORGET_SIGN_INS = "switch.forget_refused_sign_ins"
 
 
@@ -41,6 +42,14 @@ async def forget_refused_sign_ins(runtime: Runtime) -> None:
     """Delete refused sign-ins of more than a month ago."""
     async with runtime.database.transaction(Scope.platform()) as session:
         await keeping.forget_old(session)
+
+
+@jobs.task(FORGET_RECORDS)
+async def forget_records(runtime: Runtime) -> None:
+    """Remove what nobody asks for any more: counts of nobody's calls, and what was set aside and resolved long ago."""
+    async with runtime.database.transaction(Scope.platform()) as session:
+        await stray_calls.forget(session)
+        await set_aside_records.forget(session)
 
 
 @jobs.task(EXAMINE_CLUSTER)

@@ -78,8 +78,9 @@ class Account:
         """A lapsed order's invoice: nothing is owed, and what was paid on it is credit again (rule 5)."""
         self.credit += invoice.settled
         invoice.settled = invoice.unpaid = money.ZERO
-        invoice.void = True
-        self._open.remove(invoice)
+        invoice.void, invoice.paid_on = True, None
+        if invoice in self._open:
+            self._open.remove(invoice)
 
     def refund(self, at_most: Decimal) -> None:
         """Pay credit out, as after a final invoice (rule 11)."""

@@ -78,6 +78,7 @@ class _Simulation:
         orders, self.holdings = orders_and_holdings(contract, [event for event in events if isinstance(event, Add)])
         self.orders = _by_day(orders, lambda order: order.ordered_on)
         self.waiting: list[Order] = []
+        self.has_opened = self.opening_lapsed = False
         self.ends_on = next((event.on for event in events if isinstance(event, End)), None)
         self.faults = tuple(event.fault for event in events if isinstance(event, FaultEvent))
         self.maintenance = tuple(event.span for event in events if isinstance(event, Maintenance))
@@ -121,12 +122,15 @@ class _Simulation:
         return (self.first_day + timedelta(days=index) for index in range(count))
 
     def _lapse(self, day: date) -> None:
-        """Orders that were not paid by the end of their month are gone (rule 5)."""
+        """Orders that were not paid by the end of their month are gone; with the opening all others are (rule 5)."""
         for order in self.waiting:
-            if order.lapses(day) and order.invoice is not None:
+            self.opening_lapsed |= order.opening and order.lapses(day)
+        lapsed = [order for order in self.waiting if self.opening_lapsed or order.lapses(day)]
+        for order in lapsed:
+            if order.invoice is not None:
                 self.account.void(order.invoice)
-                self._change(order.keys, lapsed=True)
-        self.waiting = [order for order in self.waiting if not order.lapses(day)]
+            self._change(order.keys, lapsed=True, deposit=money.ZERO)
+        self.waiting = [order for order in self.waiting if order not in lapsed]
 
     def _take_payments(self, day: date) -> None:
         self._pay_what_is_due(day)
@@ -142,13 +146,14 @@ class _Simulation:
                     self.account.pay(invoice, day)
 
     def _open_orders(self, day: date, *, effective_before: date) -> None:
-        """Open what is paid and whose day has come (rules 2, 4 and 5)."""
+        """Open what is paid and whose day has come (rules 2, 4 and 5); additions not before the contract has opened."""
         if self.ends_on is not None and day > self.ends_on:
             return
-        for order in self.waiting:
-            if order.effective_on < effective_before and order.is_paid():
+        for order in sorted(self.waiting, key=lambda order: not order.opening):
+            is_due = order.effective_on < effective_before and order.is_paid()
+            if is_due and (order.opening or self.has_opened):
                 self._change(order.keys, opened_on=day)
-                order.opened = True
+                order.opened = self.has_opened = True
         self.waiting = [order for order in self.waiting if not order.opened]
 
     def _take_returns(self, day: date) -> None:
@@ -187,6 +192,9 @@ class _Simulation:
         self._hold_deposits()
 
     def _issue_order(self, order: Order, day: date) -> None:
+        if self.opening_lapsed:  # the contract is gone, and what would be added is not charged
+            self._change(order.keys, lapsed=True)
+            return
         ordered = [self.holdings[key] for key in order.keys]
         seats = counted_seats(self.holdings.values(), day)
         terms = self.contract.terms_on(self.opens_on if order.opening else day)

@@ -1,7 +1,8 @@
 """Whether the calls of a month are all accounted for before its arrears are billed.
 
 The run of a month bills the calls of the one before. It waits until every hour of that month has the record of each
-call that a node began, or a person has signed for what is missing (switch/completeness/).
+call that a node began, and every node in service has been counted since it ended, or a person has signed for what is
+missing (switch/completeness/).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from billing.rules.months import Month
 from billing.runs.errors import HoursUnreconciled
 from switch.completeness import reconciling
-from switch.completeness.counting import INCOMPLETE
 from switch.completeness.reconciling import Hour
 from switch.completeness.schemas import hour_text
 
@@ -28,20 +28,16 @@ async def check_hours(session: AsyncSession, month: Month, *, sign_off: str | No
     """
     open_hours = await reconciling.unreconciled_hours(session, month.preceding.first)
     if sign_off is not None:
-        incomplete = [hour for hour in open_hours if hour.state == INCOMPLETE]
-        await reconciling.sign_hours(session, incomplete, sign_off, field="sign_off")
-        open_hours = [hour for hour in open_hours if hour.state != INCOMPLETE]
+        signable = [hour for hour in open_hours if hour.is_signable]
+        await reconciling.sign_hours(session, signable, sign_off, field="sign_off")
+        open_hours = [hour for hour in open_hours if not hour.is_signable]
     if open_hours:
         raise refusal(month, open_hours)
 
 
 async def missing_hours(session: AsyncSession, month: Month) -> list[Hour]:
-    """The hours of the month before whose records are missing and for which nobody has signed."""
-    return [
-        hour
-        for hour in await reconciling.unreconciled_hours(session, month.preceding.first)
-        if hour.state == INCOMPLETE
-    ]
+    """The hours of the month before that lack records, or a count, and for which nobody has signed."""
+    return [hour for hour in await reconciling.unreconciled_hours(session, month.preceding.first) if hour.is_short]
 
 
 def refusal(month: Month, hours: Sequence[Hour]) -> HoursUnreconciled:
@@ -51,8 +47,8 @@ def refusal(month: Month, hours: Sequence[Hour]) -> HoursUnreconciled:
         for hour in hours[:HOURS_SHOWN]
     ]
     return HoursUnreconciled(
-        f"Call records of {len(hours)} hours of {month.preceding} are missing or still awaited; bring them in, sign "
-        "the hours off, or release with `sign_off`.",
+        f"Call records of {len(hours)} hours of {month.preceding} are missing or still awaited, or a node has not been "
+        "counted since; bring them in, sign the hours off, or release with `sign_off`.",
         field="sign_off",
         hours=shown,
     )

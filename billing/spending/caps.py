@@ -6,11 +6,11 @@ the day.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
@@ -31,6 +31,9 @@ from switch.models import CallRecord
 WATCH_SPENDING = "billing.watch_spending"
 LONGEST_RINGING = timedelta(hours=1)
 """A call answered on a day began no longer than this before it; so the index of the beginnings finds it."""
+
+RunningCosts: TypeAlias = Mapping[str, Mapping[str, Decimal]]
+"""What calls that run would cost if they ended now (CNY): by leg, by node."""
 
 LEAST_CAP = Decimal("0.00")
 _KINDS = {SpendState.WARNED: ("warning",), SpendState.REACHED: ("warning", "cap_reached")}
@@ -132,20 +135,25 @@ async def of_today(session: AsyncSession, tenant_id: str) -> Spending:
     )
 
 
-async def consider(session: AsyncSession, tenant_id: str, running: Decimal, *, is_whole: bool = True) -> SpendState:
+async def consider(
+    session: AsyncSession, tenant_id: str, running_by_node: RunningCosts, *, silent: Collection[str] = ()
+) -> SpendState:
     """Compare a tenant's day with its cap and act: warn once, bar the calls out, or lift that again.
 
-    `running`: what the calls that are running would cost if they ended now. Calls that run go on; new ones out are
-    refused from the commit on. `is_whole`: whether every node that may hold calls was asked and answered; otherwise
-    the day has cost at least what it was seen to cost before, so that no silence lifts a bar, but a higher cap does.
+    `running_by_node`: what the calls that are running would cost if they ended now. Calls that run go on; new ones out
+    are refused from the commit on. `silent`: the nodes that may hold calls and gave no answer; what was seen there last
+    counts on until it is charged, beside all else, so that no silence lifts a bar, but a higher cap does.
     """
     cap = await hold(session, tenant_id)
     today = clock.today()
     charged = await charged_on(session, tenant_id, today)
-    if not is_whole and cap.seen_on == today and cap.seen_spent is not None:
-        running = max(running, cap.seen_spent - charged)
-    cap.seen_on, cap.seen_spent = today, charged + running
+    seen = {node: dict(legs) for node, legs in running_by_node.items()}
+    if cap.seen_on == today:
+        seen |= await _left_on_silent(session, cap, silent)
+    cap.seen_on = today
+    cap.seen_running = {node: {leg_id: str(cost) for leg_id, cost in legs.items()} for node, legs in seen.items()}
     await session.flush()
+    running = sum((cost for legs in seen.values() for cost in legs.values()), Decimal(0))
     state = spend_state(cap.daily_cap, charged, running)
     if cap.daily_cap is not None:
         for kind in _KINDS.get(state, ()):
@@ -155,6 +163,27 @@ async def consider(session: AsyncSession, tenant_id: str, running: Decimal, *, i
     if await call_policies.note_cap(session, tenant_id, reached_on):
         log.info("spending.bar_changed", tenant_id=tenant_id, state=state.value)
     return state
+
+
+async def _left_on_silent(
+    session: AsyncSession, cap: SpendCap, silent: Collection[str]
+) -> dict[str, dict[str, Decimal]]:
+    """What was seen last on the silent nodes, on the day that was looked at last, without the legs charged since."""
+    seen: dict[str, dict[str, str]] = {
+        node: legs for node, legs in (cap.seen_running or {}).items() if node in silent and legs
+    }
+    if not seen or cap.seen_on is None:
+        return {}
+    query = select(Charge.leg_id).where(
+        Charge.tenant_id == cap.tenant_id,
+        Charge.month == cap.seen_on.replace(day=1),
+        Charge.leg_id.in_([leg_id for legs in seen.values() for leg_id in legs]),
+    )
+    charged = set((await session.execute(query)).scalars())
+    return {
+        node: {leg_id: Decimal(cost) for leg_id, cost in legs.items() if leg_id not in charged}
+        for node, legs in seen.items()
+    }
 
 
 async def _tell_once(session: AsyncSession, alert: dict[str, Any]) -> None:

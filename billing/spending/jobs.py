@@ -22,7 +22,7 @@ async def watch_spending(runtime: jobs.Runtime, *, tenant_id: str | None = None)
     """Compare every capped tenant's day (or one's) with its cap; a transaction each.
 
     Every node is asked, also one that a tenant has moved away from: its calls run on there. What runs on a node that
-    does not answer is not known; until it is, no bar of today is taken back.
+    does not answer is not known; until it is, what was seen there last counts on.
     """
     async with runtime.database.transaction(Scope.platform()) as session:
         tenant_ids = await caps.tenants_with_cap(session) if tenant_id is None else [tenant_id]
@@ -33,14 +33,14 @@ async def watch_spending(runtime: jobs.Runtime, *, tenant_id: str | None = None)
     live = await running.live_legs(NodeControl.of(runtime), asked, tenant_ids)
     if live.silent_nodes:
         log.warning("spending.node_silent", nodes=live.silent_nodes)
-    is_whole = not live.silent_nodes and not unheard
+    silent = {*live.silent_nodes, *unheard}
     failed: list[str] = []
     for each in tenant_ids:
         try:
             async with runtime.database.transaction(Scope.platform()) as session:
-                legs = live.legs_by_tenant.get(each, [])
+                legs = live.legs_by_tenant.get(each, {})
                 ahead = await running.estimate(session, each, legs, clock.today())
-                await caps.consider(session, each, ahead, is_whole=is_whole)
+                await caps.consider(session, each, ahead, silent=silent)
         except Unavailable:
             raise
         except Exception:  # the other tenants are not to wait for this one

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Index, Numeric
 from sqlalchemy.orm import Mapped, mapped_column
@@ -22,8 +23,9 @@ class SpendCap(Base):
     changed_at: Mapped[datetime]
     seen_on: Mapped[date | None]
     """The local day that was looked at last."""
-    seen_spent: Mapped[Decimal | None] = mapped_column(Numeric(16, 4))
-    """What that day's calls were seen to cost, with those that ran; while a node is silent the most of it (CNY)."""
+    seen_running: Mapped[dict[str, Any] | None]
+    """What the calls that ran would have cost then: amounts (CNY, as text) by leg, by node. What ran on a node that
+    has been silent since stays."""
 
 
 class SpendAlert(Base):

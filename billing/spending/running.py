@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -27,16 +27,16 @@ TEN_THOUSANDTHS = Decimal("0.0001")
 
 @dataclass(frozen=True, slots=True)
 class LiveCosts:
-    """The legs of the nodes that were asked, and the nodes that gave no answer."""
+    """The legs of the nodes that were asked, by tenant and node, and the nodes that gave no answer."""
 
-    legs_by_tenant: dict[str, list[LiveLeg]]
+    legs_by_tenant: dict[str, dict[str, list[LiveLeg]]]
     silent_nodes: tuple[str, ...]
 
 
 async def live_legs(control: NodeControl, asked: Iterable[Node], tenant_ids: Iterable[str]) -> LiveCosts:
     """The carriers' legs of these tenants that are being spoken on now; each node is asked once."""
     wanted = set(tenant_ids)
-    found: dict[str, list[LiveLeg]] = {}
+    found: dict[str, dict[str, list[LiveLeg]]] = {}
     silent: list[str] = []
     at_once = asyncio.Semaphore(ASKED_AT_ONCE)
 
@@ -50,27 +50,36 @@ async def live_legs(control: NodeControl, asked: Iterable[Node], tenant_ids: Ite
         for leg in legs:
             is_ours = leg.direction == "outbound" and leg.name.startswith(CARRIER_LEG) and leg.callstate == ACTIVE
             if is_ours and leg.context in wanted:
-                found.setdefault(leg.context, []).append(leg)
+                found.setdefault(leg.context, {}).setdefault(node.name, []).append(leg)
 
     await asyncio.gather(*(ask(node) for node in asked))
     return LiveCosts(found, tuple(sorted(silent)))
 
 
-async def estimate(session: AsyncSession, tenant_id: str, live: Iterable[LiveLeg], day: date) -> Decimal:
-    """What these legs would cost by the tenant's decks if they ended now, of those that began on a local day (CNY).
+async def estimate(
+    session: AsyncSession, tenant_id: str, live: Mapping[str, Iterable[LiveLeg]], day: date
+) -> dict[str, dict[str, Decimal]]:
+    """What these legs, by node, would cost by the tenant's decks if they ended now, of those that began on a local day:
+    amounts (CNY) by leg, by node.
 
     From the beginning instead of the answer, which the node does not list: a little too much, never too little. A
     call without a price counts nothing, as it does when it ends.
     """
     now = clock.now()
-    legs = [each for leg in live if (each := _as_leg(leg, now)) is not None and each.month == day.replace(day=1)]
+    node_of = {leg.leg_id: node for node, legs in live.items() for leg in legs}
+    every = (_as_leg(leg, now) for legs in live.values() for leg in legs)
+    legs = [leg for leg in every if leg is not None and leg.month == day.replace(day=1)]
     legs = [leg for leg in legs if leg.answered_at is not None and clock.local_date(leg.answered_at) == day]
     if not legs:
-        return Decimal(0)
+        return {}
     spans = await usage.hold_contracts(session, tenant_id)
     decks = await rate_decks.load(session, {span.deck_id for span in spans if span.deck_id is not None})
     priced = usage.price(legs, spans, decks)
-    return sum((sum(part.ten_thousandths) for part in priced.postings.values()), 0) * TEN_THOUSANDTHS
+    found: dict[str, dict[str, Decimal]] = {}
+    for part in priced.postings.values():
+        for leg_id, amount in zip(part.leg_ids, part.ten_thousandths, strict=True):
+            found.setdefault(node_of[leg_id], {})[leg_id] = amount * TEN_THOUSANDTHS
+    return found
 
 
 def _as_leg(live: LiveLeg, now: datetime) -> Leg | None:

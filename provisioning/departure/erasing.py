@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Executable, Table, delete, exists, false, func, literal, or_, select, text, true, tuple_, update
+from sqlalchemy import Executable, Table, delete, exists, func, literal, or_, select, text, true, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -25,7 +25,6 @@ from provisioning.departure.errors import DepartureRefused
 from provisioning.departure.models import Departure
 from switch import cdr, phone_numbers
 from switch.completeness.models import SeenLeg
-from switch.models import SetAsideRecord
 from switch.number_pool.models import PooledNumber
 from tenancy import tenants
 from tenancy.models import AccessToken, Client, SipDomain, Tenant
@@ -192,11 +191,11 @@ async def _erase_elsewhere(runtime: jobs.Runtime, departure_id: str, tenant_id: 
         count(departure, "phone_number", released)
         clients = select(Client.client_id).where(Client.tenant_id == tenant_id)
         callers = clients.union_all(select(Person.person_id).where(Person.tenant_id == tenant_id))
-        body = func.encode(SetAsideRecord.body, "escape")
         # It is given up below, and when a job goes on later it may be another's already.
         of_another = exists().where(SipDomain.domain == Tenant.sip_domain, SipDomain.tenant_id != tenant_id)
         domain = await session.scalar(select(Tenant.sip_domain).where(Tenant.tenant_id == tenant_id, ~of_another))
-        names_it = or_(*(body.op("~")(cdr.naming(each)) for each in (tenant_id, domain) if each is not None), false())
+        names = [tenant_id] if domain is None else [tenant_id, domain]
+        count(departure, "set_aside_record", await cdr.empty_set_aside(session, names))
         for name, statement in (
             (
                 "pooled_number",
@@ -204,10 +203,6 @@ async def _erase_elsewhere(runtime: jobs.Runtime, departure_id: str, tenant_id: 
             ),
             ("access_token", delete(AccessToken).where(AccessToken.client_id.in_(clients))),
             ("idempotency_record", delete(IdempotencyRecord).where(IdempotencyRecord.client_id.in_(callers))),
-            (
-                "set_aside_record",
-                update(SetAsideRecord).where(names_it).values(cdr.emptied(SetAsideRecord.resolved_at)),
-            ),
             (
                 "seen_leg",
                 update(SeenLeg)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
-from sqlalchemy import func, select
+from sqlalchemy import Date, DateTime, case, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.elements import ColumnElement
 
 from billing import equipment, journal, ledger
 from billing.models import Contract, UnratedCall
@@ -43,8 +45,16 @@ async def account_of(session: AsyncSession, tenant_id: str) -> Account:
         owed=balance.owed,
         credit=balance.credit,
         deposit=deposit,
-        last_end=max((each.ends_on for each in contracts if each.ends_on is not None), default=None),
+        last_end=await session.scalar(select(last_end()).where(Contract.tenant_id == tenant_id)),
     )
+
+
+def last_end() -> ColumnElement[date | None]:
+    """The last end of a tenant's contracts. One that lapsed unopened was over on the first day after the month that it
+    was to open in (rule 5), whatever end had been agreed."""
+    opening_month = func.date_trunc("month", cast(Contract.opens_on, DateTime))
+    lapsed_on = cast(opening_month + text("interval '1 month'"), Date)
+    return func.max(case((Contract.state == "lapsed", lapsed_on), else_=Contract.ends_on))
 
 
 def _has_more_to_invoice(contract: Contract) -> bool:

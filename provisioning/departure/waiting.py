@@ -88,6 +88,6 @@ def _over(today: date, settings: Settings) -> Select[str]:
         .join(Tenant, Tenant.tenant_id == Contract.tenant_id)
         .where(Tenant.standing != "closed")
         .group_by(Contract.tenant_id)
-        .having(func.max(Contract.ends_on) <= today - (since_end - today), ~is_running)
+        .having(readiness.last_end() <= today - (since_end - today), ~is_running)
         .order_by(Contract.tenant_id)
     )

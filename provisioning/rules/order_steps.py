@@ -40,25 +40,28 @@ def next_step(
     is_paid: bool,
     contract_ended: bool,
     has_papers: bool = True,
+    has_opening: bool = True,
+    is_gone: bool = False,
 ) -> Step:
     """The step for an order that is pending.
 
     A return closes when its last day has ended. An addition or opening opens when it is paid and its day has come,
     and lapses when the month of its day, or the contract, has ended unpaid. What was paid for a day before the
     contract's end opens even when we are late; the end closes it in the same run. Where papers are required (C19) and
-    not there, what is paid and due is held back until they are, or lapses with the contract.
+    not there, what is paid and due is held back until they are, or lapses with the contract; so is an addition until
+    the contract has opened (rule 2). What billing has let go (`is_gone`) lapses at once.
     """
     if state not in PENDING:
         return Step.WAIT
     if kind == "return":
         return Step.CLOSE if today > effective_on or contract_ended else Step.WAIT
-    if not is_paid:
-        if contract_ended or today > last_day_to_pay(effective_on):
+    if is_gone or not is_paid:
+        if is_gone or contract_ended or today > last_day_to_pay(effective_on):
             return Step.LAPSE
         return Step.AWAIT_PAYMENT if state == "scheduled" else Step.WAIT
     if today >= effective_on:
-        without_papers = Step.LAPSE if contract_ended else Step.HOLD_BACK
-        return Step.OPEN if has_papers else without_papers
+        not_yet = Step.LAPSE if contract_ended else Step.HOLD_BACK
+        return Step.OPEN if has_papers and has_opening else not_yet
     return Step.SCHEDULE if state == "awaiting_payment" else Step.WAIT
 
 

@@ -1,16 +1,16 @@
 """Calls begun against records that came, hour by hour; and which months may close.
 
 An hour is `counting` until it is over and its records have had time to arrive, or while calls of it still run; then it
-is `complete`, or `incomplete` until the last record has come. Records set aside have come: they are explained, and wait
-among the set-aside records for somebody. So is a number that FreeSWITCH took and gave up before it was a leg, and so
-are the canary's calls and those refused before they were any tenant's. Nothing is ever invented for a record that is
-missing.
+is `complete`, or `incomplete` until the last record has come. The last hour of a month is `uncounted` on a node in
+service that has not been heard since. Records set aside have come: they are explained, and wait among the set-aside
+records for somebody. So is a number that FreeSWITCH took and gave up before it was a leg, and so are the canary's calls
+and those refused before they were any tenant's. Nothing is ever invented for a record that is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -31,6 +31,9 @@ SETTLE = timedelta(minutes=2)
 
 HOUR = timedelta(hours=1)
 SIGNED_OFF = "signed_off"
+UNCOUNTED = "uncounted"
+"""The last hour of a month, of a node in service that has not been heard since: what it began is not known."""
+
 REASON_LIMIT_CHARACTERS = 500
 SEEN_LEGS_KEPT = timedelta(days=400)
 HOURS_A_ROUND = 2_000
@@ -80,10 +83,20 @@ _BEYOND_THE_COUNT = " OR ".join(
 )
 _TOLD_OF = text(f"""
 SELECT boot.boot_id FROM node_boot AS boot LEFT JOIN node ON node.name = boot.node
-WHERE (boot.ended_at IS NOT NULL OR NOT boot.is_watched OR node.state IS NULL OR node.state IN ('dead', 'left'))
+WHERE (boot.ended_at IS NOT NULL OR NOT boot.is_watched OR node.state IS NULL OR node.state IN ('dead', 'left')
+       OR coalesce(node.heartbeat_at, boot.first_seen_at) < CAST(:silent_since AS timestamptz))
   AND ({_BEYOND_THE_COUNT})
 ORDER BY boot.boot_id
 """)  # noqa: S608 - the names are the constants above
+
+# A node in service is counted with every sign of life.
+_SILENT_NODES = text("""
+SELECT node.name, min(coalesce(node.heartbeat_at, boot.first_seen_at))
+FROM node_boot AS boot JOIN node ON node.name = boot.node
+WHERE boot.ended_at IS NULL AND boot.is_watched AND node.state IN ('active', 'draining')
+  AND coalesce(node.heartbeat_at, boot.first_seen_at) < :since
+GROUP BY node.name
+""")
 
 _RECORDED = text("""
 DELETE FROM seen_leg WHERE EXISTS (
@@ -122,6 +135,18 @@ class Hour:
     sign_off: HourSignOff | None
 
     @property
+    def is_signable(self) -> bool:
+        """Whether a person may let the month close over it."""
+        return self.state in (INCOMPLETE, UNCOUNTED)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether something of it is missing by now for which nobody has signed, whatever still runs."""
+        signed = 0 if self.sign_off is None else self.sign_off.missing
+        is_over = self.begins_at + HOUR + SETTLE <= clock.now()
+        return self.is_signable or (is_over and self.missing > signed)
+
+    @property
     def is_reconciled(self) -> bool:
         """Whether the month may close over it."""
         return self.state in (COMPLETE, SIGNED_OFF)
@@ -143,12 +168,15 @@ async def reconcile(session: AsyncSession) -> int:
     return sum(row.state == INCOMPLETE for row in rows)
 
 
-async def _take_in(session: AsyncSession) -> None:
-    """Let what came since the last count tell of sessions, and forget what has done its work."""
+async def _take_in(session: AsyncSession, *, silent_since: datetime | None = None) -> None:
+    """Let what came since the last count tell of sessions, and forget what has done its work.
+
+    `silent_since`: a node in service that has not been heard since then is told of like one that died.
+    """
     await session.execute(_RECORDED)
     await session.execute(_SETTLED)
     await session.execute(delete(SeenLeg).where(SeenLeg.started_at < clock.now() - SEEN_LEGS_KEPT))
-    await _extend_by_what_is_told(session)
+    await _extend_by_what_is_told(session, silent_since)
 
 
 async def list_hours(
@@ -178,10 +206,13 @@ async def list_hours(
 async def unreconciled_hours(session: AsyncSession, month: date) -> list[Hour]:
     """All hours of a local month over which it may not close: records missing or still counted, and not signed off.
 
-    `month` is its first day. All its hours are counted anew before. The earliest come first.
+    Once the month is over, also its last hour on each node in service that has not been heard since. `month` is its
+    first day. All its hours are counted anew before. The earliest come first.
     """
-    await _take_in(session)
     begins, ends = clock.local_midnight(month), clock.local_midnight(month_after(month))
+    # Asked first: a node that is heard from here on has written its count before its hours are read.
+    silent = await _silent_nodes(session, ends)
+    await _take_in(session, silent_since=ends if ends <= clock.now() else None)
     unfinished = select(StartedHour).where(
         StartedHour.state != COMPLETE,
         func.least(StartedHour.observed_from, StartedHour.hour) < ends,
@@ -202,9 +233,10 @@ async def unreconciled_hours(session: AsyncSession, month: date) -> list[Hour]:
         - StartedHour.explained
         - StartedHour.running
     )
-    is_signed = func.bool_or(StartedHour.state == INCOMPLETE) & (
-        func.greatest(lacking, 0) <= func.coalesce(HourSignOff.missing, -1)
+    is_counting = func.bool_or(
+        (StartedHour.state == COUNTING) | ((StartedHour.state != COMPLETE) & (StartedHour.running > 0))
     )
+    is_signed = ~is_counting & (func.greatest(lacking, 0) <= func.coalesce(HourSignOff.missing, -1))
     is_one = (within.c.hour == StartedHour.hour) & (within.c.node == StartedHour.node)
     is_its = (HourSignOff.hour == StartedHour.hour) & (HourSignOff.node == StartedHour.node)
     open_hours = (
@@ -218,7 +250,12 @@ async def unreconciled_hours(session: AsyncSession, month: date) -> list[Hour]:
     query = select(StartedHour).join(
         open_hours, (open_hours.c.hour == StartedHour.hour) & (open_hours.c.node == StartedHour.node)
     )
-    return list(reversed(await _hours(session, (await session.execute(query)).scalars().all())))
+    found = {
+        (hour.begins_at, hour.node): hour
+        for hour in await _hours(session, (await session.execute(query)).scalars().all())
+    }
+    found |= {(hour.begins_at, hour.node): hour for hour in await _last_hours(session, silent, ends)}
+    return [found[key] for key in sorted(found) if not found[key].is_reconciled]
 
 
 async def sign_off(session: AsyncSession, node: str, hour: datetime, reason: str) -> Hour:
@@ -253,6 +290,11 @@ async def sign_hours(session: AsyncSession, hours: Sequence[Hour], reason: str, 
 
 async def get_hour(session: AsyncSession, node: str, hour: datetime) -> Hour:
     """One node's hour. Raises `HourUnknown`."""
+    ends = hour + HOUR
+    if ends <= clock.now() and ends == clock.local_midnight(clock.local_date(ends).replace(day=1)):
+        silent = await _silent_nodes(session, ends)
+        if node in silent:
+            return (await _last_hours(session, {node: silent[node]}, ends))[0]
     query = select(StartedHour).where(StartedHour.node == node, StartedHour.hour == hour)
     found = await _hours(session, (await session.execute(query)).scalars().all())
     if not found:
@@ -260,12 +302,12 @@ async def get_hour(session: AsyncSession, node: str, hour: datetime) -> Hour:
     return found[0]
 
 
-async def _extend_by_what_is_told(session: AsyncSession) -> None:
-    """Count sessions of which the node could not tell any more: it died, or nobody watched it.
+async def _extend_by_what_is_told(session: AsyncSession, silent_since: datetime | None) -> None:
+    """Count sessions of which the node could not tell any more: it died, is silent, or nobody watched it.
 
     FreeSWITCH counts without a gap: whoever knows of a number knows that all before it began.
     """
-    told_of = await session.execute(_TOLD_OF, {"limit": MAX_UNSEEN_SESSIONS})
+    told_of = await session.execute(_TOLD_OF, {"limit": MAX_UNSEEN_SESSIONS, "silent_since": silent_since})
     for boot_id in told_of.scalars().all():
         boot = await session.get(NodeBoot, boot_id, with_for_update=True, populate_existing=True)
         if boot is None:
@@ -280,6 +322,57 @@ async def _extend_by_what_is_told(session: AsyncSession) -> None:
             ends[counting.hour_of(at)] = (number, at)
         for number, at in ends.values():
             await counting.extend(session, boot, number, at=at, previous_at=at)
+
+
+async def _silent_nodes(session: AsyncSession, since: datetime) -> dict[str, datetime]:
+    """The nodes in service that have not been heard since a moment, and when they were last; none while it is ahead."""
+    if since > clock.now():
+        return {}
+    rows = (await session.execute(_SILENT_NODES, {"since": since})).all()
+    return {row[0]: row[1] for row in rows}
+
+
+async def _last_hours(session: AsyncSession, silent: dict[str, datetime], ends: datetime) -> list[Hour]:
+    """The last hour of a month that is over, of each node that has not been heard since it ended."""
+    if not silent:
+        return []
+    hour = ends - HOUR
+    of_them = select(StartedHour).where(StartedHour.hour == hour, StartedHour.node.in_(silent))
+    known = {one.node: one for one in await _hours(session, (await session.execute(of_them)).scalars().all())}
+    signatures = select(HourSignOff).where(HourSignOff.hour == hour, HourSignOff.node.in_(silent))
+    signatures = signatures.execution_options(populate_existing=True)
+    signed = {one.node: one for one in (await session.execute(signatures)).scalars()}
+    return [
+        _last_hour(known.get(node) or _empty_hour(node, hour), signed.get(node), heard_at)
+        for node, heard_at in sorted(silent.items())
+    ]
+
+
+def _last_hour(hour: Hour, signed: HourSignOff | None, heard_at: datetime) -> Hour:
+    settled_at = hour.begins_at + HOUR + SETTLE
+    if hour.state == COUNTING or clock.now() < settled_at:
+        state = COUNTING
+    elif signed is not None and signed.signed_at >= settled_at and hour.missing <= signed.missing:
+        state = SIGNED_OFF
+    else:
+        state = UNCOUNTED
+    return replace(hour, state=state, sign_off=signed, observed_from=min(hour.observed_from, heard_at))
+
+
+def _empty_hour(node: str, hour: datetime) -> Hour:
+    return Hour(
+        node=node,
+        begins_at=hour,
+        observed_from=hour,
+        started=0,
+        accepted=0,
+        explained=0,
+        running=0,
+        missing=0,
+        state=COMPLETE,
+        counted_at=None,
+        sign_off=None,
+    )
 
 
 async def _count(session: AsyncSession, row: StartedHour) -> None:
@@ -318,8 +411,9 @@ def _hour(key: tuple[datetime, str], rows: Sequence[StartedHour], signed: HourSi
         sum(row.explained for row in rows),
         sum(row.running for row in rows),
     )
-    states = {row.state for row in rows}
-    state = INCOMPLETE if INCOMPLETE in states else COUNTING if COUNTING in states else COMPLETE
+    # What a call that still runs will lack is not known: nothing of its hour can be signed before it ends.
+    states = {COUNTING if row.running and row.state != COMPLETE else row.state for row in rows}
+    state = COUNTING if COUNTING in states else INCOMPLETE if INCOMPLETE in states else COMPLETE
     missing = max(0, started - accepted - explained - running)
     if state == INCOMPLETE and signed is not None and missing <= signed.missing:
         state = SIGNED_OFF

@@ -36,6 +36,8 @@ class HourView(View):
     before it was one, as that towards a phone that is not registered, or the system itself called to try the node, or
     the call was refused before it was any tenant's (see stray-calls).
     `state`: `counting` until the hour is over and its calls have ended, then `complete`, `incomplete` or `signed_off`.
+    `uncounted`, told where a month is refused or signed: the last hour of a month, of a node in service that has not
+    been heard since; what it began is not known, and nothing of it need be missing to sign it.
     `observed_from`: when the node had been counted before; its legs may have begun as early as that.
     """
 

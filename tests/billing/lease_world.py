@@ -163,7 +163,7 @@ class LeaseWorld:
     async def open_what_may_open(self) -> None:
         today = clock.today()
         waiting = (
-            select(Holding.order_id)
+            select(Holding.order_id, Holding.opening, Holding.effective_on)
             .where(
                 Holding.tenant_id == self.tenant_id,
                 Holding.effective_on <= today,
@@ -171,10 +171,13 @@ class LeaseWorld:
                 ~Holding.lapsed,
             )
             .distinct()
+            .order_by(Holding.effective_on)
         )
         async with self.database.transaction(Scope.platform()) as session:
-            for order_id in (await session.execute(waiting)).scalars().all():
-                if await leases.is_order_paid(session, tenant_id=self.tenant_id, order_id=order_id):
+            contract = await contracts.get_contract(session, self.tenant_id, self.contract_id)
+            for order_id, opening, _ in (await session.execute(waiting)).all():
+                is_paid = await leases.is_order_paid(session, tenant_id=self.tenant_id, order_id=order_id)
+                if is_paid and await leases.may_open(session, contract, opening=opening):
                     await leases.open_holdings(session, tenant_id=self.tenant_id, order_id=order_id, on=today)
 
     async def waiting(self, order_id: str) -> bool:

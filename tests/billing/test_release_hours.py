@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from switch.completeness.counting import SessionCount
 from tests.api import Api, Caller
 from tests.billing.finance import opened, refused
 from tests.billing.lease_world import LeaseWorld, morning
+from tests.switch.exchange import Exchange
 
 APRIL = "/v1/invoice-runs/2026-04"
 IN_MARCH = datetime.fromisoformat("2026-03-20T10:20:00+08:00")
@@ -81,6 +82,22 @@ async def test_finance_signs_for_every_hour_as_it_releases(world: LeaseWorld, ap
     assert (await _release(finance, sign_off="its disk was lost"))[0] == 200
     (hour,) = (await finance.get("/v1/completeness")).json()["items"]
     assert (hour["state"], hour["sign_off"]["reason"]) == ("signed_off", "its disk was lost")
+
+
+async def test_a_node_in_service_that_was_not_counted_to_the_month_s_end_holds_it_up(
+    world: LeaseWorld, api: Api
+) -> None:
+    exchange = await Exchange(api).open()
+    async with world.database.transaction(Scope.platform()) as session:
+        await counting.observe(session, "node-1", SessionCount(str(uuid.uuid4()), 0, IN_MARCH), previous_at=None)
+    await exchange.change_node("node-1", heartbeat_at=IN_MARCH)
+    finance = await _april(world, api)
+    clock.travel_to(clock.now() + timedelta(minutes=5))
+    status, problem = await _release(finance)
+    assert (status, problem["code"]) == (409, "hours_unreconciled")
+    expected = {"node": "node-1", "hour": "2026-03-31T23", "missing": 0, "state": "uncounted"}
+    assert problem["hours"] == [expected]
+    assert (await _release(finance, sign_off="it was taken away"))[0] == 200
 
 
 async def test_calls_of_the_month_itself_hold_up_nothing(world: LeaseWorld, api: Api) -> None:

@@ -21,6 +21,7 @@ from switch.commands import CommandFailed, LiveLeg, Outcome, Verdict
 from switch.models import Node
 from tests.api import Api
 from tests.journeys.desk import Desk
+from tests.switch.exchange import call_record
 from tests.tenancy.people_world import joined, quick_passwords
 from tests.world import LANDLINE, MOBILE, Answered, Customer, Refused, World
 
@@ -156,9 +157,11 @@ async def test_calls_that_run_are_estimated_by_the_tenants_deck(customer: Custom
     live = [leg("8613800138000", 600), leg("862161234567", 61), leg("999", 60), leg("8613800138000", 60, "soon")]
     yesterday = leg("8613800138000", 10 * 3_600)
     async with customer.world.api.database.transaction(Scope.platform()) as session:
-        spent = await running.estimate(session, customer.tenant_id, [*live, yesterday], clock.today())
-        nothing = await running.estimate(session, customer.tenant_id, [], clock.today())
-    assert nothing == 0
+        on_nodes = {"node-1": live[:1], "node-2": [*live[1:], yesterday]}
+        found = await running.estimate(session, customer.tenant_id, on_nodes, clock.today())
+        assert await running.estimate(session, customer.tenant_id, {"node-1": []}, clock.today()) == {}
+    assert {node: [*legs] for node, legs in found.items()} == {"node-1": ["leg-600"], "node-2": ["leg-61"]}
+    spent = sum((cost for legs in found.values() for cost in legs.values()), Decimal(0))
     least, most = Decimal("1.2340") + Decimal("0.43"), Decimal("1.2340") + Decimal("0.45")
     assert least <= spent <= most
 
@@ -171,13 +174,17 @@ class Nodes:
         self.runtime = Runtime(customer.world.api.database, customer.world.api.settings)
         self.seconds: dict[str, int] = {}
 
+    def leg_id(self, name: str) -> str:
+        """Of the one call that a node holds."""
+        return f"{name[-1] * 8}-0000-4000-8000-000000000000"
+
     async def live_calls(self, node: Node) -> tuple[LiveLeg, ...]:
         if node.name not in self.seconds:
             raise CommandFailed(node.name, Outcome("show channels as json", Verdict.NOT_SENT, "no answer"))
         began = int((clock.now() - timedelta(seconds=clock.offset_seconds() + self.seconds[node.name])).timestamp())
         leg = LiveLeg(
-            leg_id="leg-1", name=f"{running.CARRIER_LEG}carrier", context=self.tenant_id, direction="outbound",
-            callstate=running.ACTIVE, destination="8613800138000", created_epoch=str(began),
+            leg_id=self.leg_id(node.name), name=f"{running.CARRIER_LEG}carrier", context=self.tenant_id,
+            direction="outbound", callstate=running.ACTIVE, destination="8613800138000", created_epoch=str(began),
         )  # fmt: skip
         return (leg,) if self.seconds[node.name] else ()
 
@@ -222,6 +229,59 @@ async def test_a_silent_node_lifts_no_bar_and_a_higher_cap_does(customer: Custom
     await nodes.look()
     assert await seat.calls(MOBILE) == Answered()
     assert len(await alerts(customer)) == 2
+
+
+async def test_what_other_nodes_spend_adds_to_what_was_seen_on_a_silent_one(customer: Customer, nodes: Nodes) -> None:
+    world, seat, barred = customer.world, customer.seat(1), Refused("daily_cap_reached")
+    await world.travel_to("2026-06-10 09:00")
+    await may(customer, daily_cap="2.00")
+    nodes.seconds = {"node-1": 600, "node-2": 0}  # 1.2340
+    await nodes.look()
+    assert await seat.calls(MOBILE) == Answered()
+    nodes.seconds = {"node-2": 600}
+    for _ in range(2):
+        await nodes.look()
+        assert await seat.calls(MOBILE) == barred
+    nodes.seconds = {"node-2": 0}
+    await nodes.look()
+    assert await seat.calls(MOBILE) == Answered()
+    await seat.talks(MOBILE, milliseconds=6 * 60_000)  # 0.7404, of another call
+    await world.work()
+    await nodes.look()
+    assert await seat.calls(MOBILE) == Answered()
+    nodes.seconds = {"node-2": 60}
+    await nodes.look()
+    assert await seat.calls(MOBILE) == barred
+
+
+async def test_a_call_of_a_silent_node_counts_once_when_its_record_comes(customer: Customer, nodes: Nodes) -> None:
+    world, seat = customer.world, customer.seat(1)
+    await world.travel_to("2026-06-10 09:00")
+    await may(customer, daily_cap="2.00")
+    nodes.seconds = {"node-1": 600, "node-2": 0}  # 1.2340
+    await nodes.look()
+    nodes.seconds = {"node-2": 0}
+    began = clock.now() - timedelta(minutes=10)
+    told = {"seatline_destination": "8613800138000", "seatline_gateway": "carrier", "uuid": nodes.leg_id("node-1")}
+    await world.node_reports(call_record(customer.tenant_id, began_at=began, milliseconds=590_000, **told))
+    await world.work()
+    await nodes.look()
+    assert (await customer.admin.ask(f"/v1/tenants/{customer.tenant_id}/call-policy"))["today"]["charged"] == "1.21"
+    assert await seat.calls(MOBILE) == Answered()
+
+
+async def test_a_node_that_was_never_heard_of_keeps_no_bar(customer: Customer, nodes: Nodes) -> None:
+    world, seat = customer.world, customer.seat(1)
+    async with world.api.database.transaction(Scope.platform()) as session:
+        await session.execute(update(Node).where(Node.name == "node-2").values(state="joining"))
+    await world.travel_to("2026-06-10 09:00")
+    await may(customer, daily_cap="1.00")
+    nodes.seconds = {"node-1": 600}
+    await nodes.look()
+    assert await seat.calls(MOBILE) == Refused("daily_cap_reached")
+    nodes.seconds = {"node-1": 0}
+    await nodes.look()
+    assert await seat.calls(MOBILE) == Answered()
 
 
 async def test_a_dead_node_lifts_no_bar_and_a_new_day_does(customer: Customer, nodes: Nodes) -> None:

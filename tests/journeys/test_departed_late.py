@@ -103,6 +103,22 @@ async def test_a_record_that_cannot_be_stored_is_set_aside_without_what_it_tells
     await nothing_came_back(world, customer)
 
 
+async def test_a_record_of_a_tenant_that_stays_is_kept_whole_whatever_it_mentions(world: World) -> None:
+    """As its `User-Agent`, which a phone chooses."""
+    customer, neighbour = await left_tenant(world), await world.signs(seats=1, opens="2026-08-01")
+    agent = {"sip_user_agent": f"phone {customer.domain} of {customer.tenant_id}"}
+    await world.node_reports(late(neighbour, 1, uuid=None, **agent))
+    await erased(world, customer)
+    await world.node_reports(late(neighbour, 2, uuid=None, **agent))
+    unknown = late(neighbour, 3, seatline_tenant=new_id("ten"), **agent)
+    await world.node_reports(unknown)
+    async with world.api.database.transaction(Scope.platform()) as session:
+        kept = (await session.execute(select(SetAsideRecord).order_by(SetAsideRecord.session_number))).scalars().all()
+        assert [(CALLED.encode() in row.body, row.resolved_at is None) for row in kept] == [(True, True)] * 2 + [
+            (False, False)
+        ]
+
+
 async def test_a_domain_that_another_tenant_has_by_now_hides_nothing_of_it(world: World) -> None:
     customer = await never_rented(world)
     await erased(world, customer)

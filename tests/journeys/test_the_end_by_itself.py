@@ -79,6 +79,21 @@ async def test_an_end_announces_itself_where_the_operator_has_said_so(world: Wor
     assert made == ["waiting"], "there is something to take along"
 
 
+async def test_a_lease_that_lapsed_unopened_is_over_with_the_month_it_was_to_open_in(world: World) -> None:
+    customer = await left_tenant(world)
+    span = {"opens_on": "2026-07-20", "ends_on": "2029-06-30"}
+    lease = {"tenant_id": customer.tenant_id, "title": "again", "preset": "hosted", "terms": {}} | span
+    customer.contract_id = (await world.operator.does("/v1/contracts", lease))["contract_id"]
+    await customer.orders(1, span["opens_on"])
+    await world.travel_to("2026-08-03 09:00")
+    assert (await world.operator.ask(f"/v1/contracts/{customer.contract_id}"))["state"] == "lapsed"
+    await tended(world, "2026-10-16 09:00", departures="automatic")
+    assert await departures(world) == []
+    await tended(world, "2026-10-17 09:00", departures="automatic")
+    [announced] = await departures(world)
+    assert (announced["tenant_id"], announced["erase_on"]) == (customer.tenant_id, "2026-10-31")
+
+
 async def test_whose_end_was_called_off_is_left_in_peace(world: World) -> None:
     customer = await left_tenant(world)
     departure = await announced_end(world, customer)

@@ -42,6 +42,7 @@ class Counted:
         async with self.database.transaction(Scope.platform()) as session:
             count = SessionCount(self.boot_id, number, at)
             await counting.observe(session, node, count, previous_at=previous_at or at)
+        await self.exchange.change_node(node, heartbeat_at=at)
 
     def record(self, number: int, at: datetime = NINE) -> dict[str, Any]:
         """The call record of one of its sessions."""
@@ -162,6 +163,75 @@ async def test_a_call_that_still_runs_keeps_its_hour_open_and_is_not_missing(cou
     assert [figures(hour) for hour in await counted.hours()] == [(2, 2, 0, 0, 0, "complete")]
 
 
+async def test_an_hour_whose_calls_still_run_cannot_be_signed(counted: Counted) -> None:
+    await counted.begins(3, NINE)
+    await counted.reports(1)
+    await counted.sees(3)
+    clock.travel_to(NINE + timedelta(hours=2))
+    assert [figures(hour) for hour in await counted.hours()] == [(3, 1, 0, 1, 1, "counting")]
+    with pytest.raises(HourStillCounted):
+        await counted.sign_off()
+    assert [(hour.state, hour.is_short) for hour in await counted.unreconciled()] == [("counting", True)]
+    # The call ends without a record: now all of it is known, and a signature covers all of it.
+    await counted.exchange.change_node("node-1", state="dead")
+    assert [figures(hour) for hour in await counted.unreconciled()] == [(3, 1, 0, 0, 2, "incomplete")]
+    assert (await counted.sign_off()).state == "signed_off"
+    assert await counted.unreconciled() == []
+
+
+async def test_an_hour_of_which_another_boot_still_has_calls_cannot_be_signed(counted: Counted) -> None:
+    await counted.begins(1, NINE)
+    again = Counted(counted.exchange, counted.renter)
+    await again.begins(1, NINE + timedelta(minutes=20))
+    await again.sees(1)
+    clock.travel_to(NINE + timedelta(hours=2))
+    assert [figures(hour) for hour in await counted.hours()] == [(2, 0, 0, 1, 1, "counting")]
+    with pytest.raises(HourStillCounted):
+        await counted.sign_off()
+    await again.reports(1)
+    assert (await counted.sign_off()).state == "signed_off"
+
+
+async def test_a_month_does_not_close_while_a_node_in_service_was_not_counted_to_its_end(counted: Counted) -> None:
+    last = datetime.fromisoformat("2026-07-31T22:30:00+08:00")
+    end = datetime.fromisoformat("2026-08-01T00:00:00+08:00")
+    clock.travel_to(last)
+    await counted.begins(1, last)
+    await counted.reports(1, at=last)
+    clock.travel_to(end + timedelta(minutes=1))
+    assert [(hour.begins_at, hour.state, hour.is_short) for hour in await counted.unreconciled()] == [
+        (end - timedelta(hours=1), "counting", False),
+    ]
+    clock.travel_to(end + timedelta(hours=1))
+    (hour,) = await counted.unreconciled()
+    assert (hour.node, hour.begins_at, hour.observed_from) == ("node-1", end - timedelta(hours=1), last)
+    assert (figures(hour), hour.is_short) == ((0, 0, 0, 0, 0, "uncounted"), True)
+    assert (await counted.sign_off(hour.begins_at, "its disk was lost")).state == "signed_off"
+    assert await counted.unreconciled() == []
+    # A record tells of calls that nobody counted: the signature does not cover those.
+    await counted.reports(3, at=last + timedelta(minutes=50))
+    assert [figures(hour) for hour in await counted.unreconciled()] == [(2, 1, 0, 0, 1, "uncounted")]
+    # Its supervisor is back: what began unseen is told by the count, in the month in which it may have begun.
+    await counted.begins(5, end + timedelta(hours=1), previous_at=last)
+    clock.travel_to(end + timedelta(hours=3))
+    assert [(hour.missing, hour.state) for hour in await counted.unreconciled()] == [
+        (1, "incomplete"),
+        (2, "incomplete"),
+    ]
+    await counted.reports(2, 4, 5, at=last)
+    assert await counted.unreconciled() == []
+
+
+async def test_a_node_that_is_heard_after_the_month_holds_it_up_no_more(counted: Counted) -> None:
+    await counted.begins(1, NINE)
+    await counted.reports(1)
+    end = datetime.fromisoformat("2026-08-01T00:00:00+08:00")
+    clock.travel_to(end + timedelta(hours=1))
+    assert [hour.state for hour in await counted.unreconciled()] == ["uncounted"]
+    await counted.begins(1, end)
+    assert await counted.unreconciled() == []
+
+
 async def test_the_calls_of_a_node_that_died_are_missing_with_what_was_seen_of_them(counted: Counted) -> None:
     await counted.begins(3, NINE)
     await counted.reports(1)
@@ -242,6 +312,8 @@ async def test_no_signed_hour_hides_an_unsigned_one_however_many_there_are(count
                 row.accepted = row.explained = row.running = 0
                 session.add(row)
     clock.travel_to(datetime.fromisoformat("2026-08-02T09:00:00+08:00"))
+    for node in boots:
+        await counted.exchange.change_node(node, heartbeat_at=clock.now())
     async with counted.database.transaction(Scope.platform()) as session:
         found = await reconciling.unreconciled_hours(session, JULY)
         assert (len(found), {hour.state for hour in found}) == (1_080, {"incomplete"})

@@ -16,7 +16,7 @@ from infra.kit.database import Scope
 from infra.kit.jobs import Runtime
 from infra.kit.models import AuditEntry
 from switch import cdr, set_aside_records, stray_calls
-from switch.completeness import jobs as completeness_jobs
+from switch import jobs as switch_jobs
 from switch.completeness import reconciling
 from switch.completeness.models import SeenLeg
 from switch.models import SetAsideRecord, StrayCall
@@ -198,7 +198,7 @@ async def test_what_is_resolved_is_forgotten_in_time_and_what_waits_is_kept(
 
     async def after(time: timedelta) -> tuple[int, list[bool]]:
         clock.travel_to(NINE + time)
-        await completeness_jobs.forget_records(runtime)
+        await switch_jobs.forget_records(runtime)
         async with exchange.api.database.transaction(Scope.platform()) as session:
             strays = len((await session.execute(select(StrayCall))).scalars().all())
             kept = (await session.execute(select(SetAsideRecord).order_by(SetAsideRecord.record_id))).scalars()

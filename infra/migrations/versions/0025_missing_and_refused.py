@@ -1,4 +1,4 @@
-"""Calls that are nobody's are counted, records set aside can be put away, and what a day was seen to cost is kept."""
+"""Calls that are nobody's are counted, records set aside can be put away, and what ran at a cost is remembered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOMENT = postgresql.TIMESTAMP(timezone=True)
 
 def upgrade() -> None:
     op.add_column("spend_cap", sa.Column("seen_on", sa.Date(), nullable=True))
-    op.add_column("spend_cap", sa.Column("seen_spent", sa.Numeric(16, 4), nullable=True))
+    op.add_column("spend_cap", sa.Column("seen_running", postgresql.JSONB(), nullable=True))
     op.add_column("set_aside_record", sa.Column("dismissed_reason", sa.Text(), nullable=True))
     op.create_table(
         "stray_call",
