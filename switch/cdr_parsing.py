@@ -106,11 +106,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     quality: CallQuality
 
     @property
-    def is_canary(self) -> bool:
-        """Whether it is a call of the system itself, which stands in nobody's list."""
-        return self.leg == LEG_CANARY
-
-    @property
     def bills(self) -> bool:
         """Whether this leg is charged: the one towards the carrier, when it was answered (contract C3)."""
         return self.leg == "gateway" and self.direction == "outbound" and self.billable_milliseconds > 0

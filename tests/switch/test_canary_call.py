@@ -17,7 +17,7 @@ from infra.kit.database import Scope
 from switch import accounts, cdr_parsing
 from switch.admission import Encryption, Reason, Standing
 from switch.canary import Observation, make_call
-from switch.canary_call import CANARY_DESTINATION
+from switch.canary_call import CANARY_DESTINATION, LEG_CANARY
 from switch.cdr_parsing import RecordUnreadable
 from switch.completeness import counting, reconciling, watching
 from switch.completeness.counting import SessionCount
@@ -147,10 +147,11 @@ def test_only_the_account_makes_a_record_the_canarys() -> None:
         return cdr_parsing.parse(json.dumps(record).encode(), now=NINE + timedelta(days=1))
 
     header = {"sip_h_X-seatline_extension": "canary", "sip_from_user": "canary"}
-    assert parsed(seatline_extension="canary", seatline_leg="canary").is_canary
-    assert parsed(seatline_extension="canary", seatline_leg=None, seatline_direction=None).is_canary, "no dialplan came"
-    assert not parsed(seatline_extension="canary", seatline_direction="emergency").is_canary, "that is anybody's"
-    assert not parsed(seatline_extension="1001", **header).is_canary
+    assert parsed(seatline_extension="canary", seatline_leg="canary").leg == LEG_CANARY
+    undirected = parsed(seatline_extension="canary", seatline_leg=None, seatline_direction=None)
+    assert undirected.leg == LEG_CANARY, "no dialplan came"
+    assert parsed(seatline_extension="canary", seatline_direction="emergency").leg != LEG_CANARY, "that is anybody's"
+    assert parsed(seatline_extension="1001", **header).leg != LEG_CANARY
     with pytest.raises(RecordUnreadable, match="seatline_leg"):
         parsed(seatline_extension="1001", seatline_leg="canary")
     with pytest.raises(RecordUnreadable, match="seatline_leg"):
