@@ -27,7 +27,8 @@ from provisioning.handout.making import Wish
 from provisioning.models import Seat
 from provisioning.orders import OrderRequest
 from provisioning.price_preview import PricePreview
-from provisioning.rules import seat_states, seat_table
+from provisioning.rules import seat_naming, seat_states, seat_table
+from provisioning.rules.seat_naming import Holder, Naming
 from provisioning.rules.seat_table import LineRefused, SeatLine
 from provisioning.seat_people import Person
 from provisioning.tunnels import accounts as tunnel_accounts
@@ -104,12 +105,12 @@ async def carry_out(
     await tenants.get(session, tenant_id, for_update=True)
     work = _Work(session, tenant_id, lines, notice_waived_by)
     await work.find_seats()
+    await work.cancel()
     await work.check_names()
     async with seat_names.kept_apart(session):
         await work.write_texts()
     work.limit_credentials()
     await work.suspend_and_resume()
-    await work.cancel()
     placed = [*await work.place("return"), *await work.place("add")]
     if hand_outs is not None and not work.report(placed).refused:
         await work.hand_out(hand_outs)
@@ -176,32 +177,33 @@ class _Work:
             outcome.seat_id, outcome.extension = seat.seat_id, seat.extension
 
     async def check_names(self) -> None:
-        """Refuse a new name that another seat has, or gets in this table."""
-        names: defaultdict[str, list[str]] = defaultdict(list)
-        for line in self._going_on():
-            name = line.texts.get("name", self._seats[line.line].name if line.line in self._seats else None)
-            if name is not None:
-                names[name].append(f"line {line.line}")
-        for name, place in await self._names_outside(list(names)):
-            names[name].append(f"the seat {place}")
-        for line in self._going_on():
-            name, seat = line.texts.get("name"), self._seats.get(line.line)
-            if name is None or (seat is not None and seat.name == name) or len(names[name]) == 1:
-                continue
-            other = next((place for place in names[name] if place != f"line {line.line}"), "another line")
-            detail = f"The name {name[:40]!r} is that of {other} as well; give each seat its own."
-            self._outcomes[line.line].refuse(LineRefused(detail, field="name"))
+        """Refuse a new name that another seat has, or gets in this table; seats that were cancelled have none."""
+        lines = [line for line in self._going_on() if line.action != "cancel"]
+        namings = [self._naming(line) for line in lines]
+        outside = await self._names_outside([each.after for each in namings if each.after is not None])
+        for index, holder in seat_naming.taken(namings, outside).items():
+            detail = f"The name {str(namings[index].after)[:40]!r} is also that of {holder}; give each seat its own."
+            self._outcomes[lines[index].line].refuse(LineRefused(detail, field="name"))
 
-    async def _names_outside(self, names: Sequence[str]) -> list[tuple[str, str]]:
-        """Which of these names seats have that the table does not speak of, with the seat."""
-        query = select(Seat.name, Seat.extension, Seat.seat_id).where(
+    def _naming(self, line: SeatLine) -> Naming:
+        seat = self._seats.get(line.line)
+        before = None if seat is None else seat.name
+        until = line.effective_on if line.action == "return" else None if seat is None else seat.closes_on
+        return Naming(holder=Holder(f"line {line.line}", until), before=before, after=line.texts.get("name", before))
+
+    async def _names_outside(self, names: Sequence[str]) -> dict[str, Holder]:
+        """Which of these names seats have that no line goes on about, with the seat."""
+        spoken_of = [self._seats[line.line].seat_id for line in self._going_on() if line.line in self._seats]
+        query = select(Seat.name, Seat.extension, Seat.seat_id, Seat.closes_on).where(
             Seat.tenant_id == self._tenant_id,
             Seat.name.in_(names),
             Seat.state.in_(seat_states.HELD),
-            Seat.seat_id.not_in([seat.seat_id for seat in self._seats.values()]),
+            Seat.seat_id.not_in(spoken_of),
         )
         rows = await self._session.execute(query)
-        return [(str(name), extension or seat_id) for name, extension, seat_id in rows]
+        return {
+            str(name): Holder(f"the seat {extension or seat_id}", until) for name, extension, seat_id, until in rows
+        }
 
     async def write_texts(self) -> None:
         """Names, groups and people of the seats that are there; those of new ones are looked at."""
@@ -272,7 +274,7 @@ class _Work:
         await seat_suspension.resume(self._session, resumed)
 
     async def cancel(self) -> None:
-        """The orders whose seats the lines name, before others take their room."""
+        """The orders whose seats the lines name, before others take their room and their names."""
         named = [(line, self._seats[line.line]) for line in self._going_on("cancel")]
         for lines, refusal in await cancelling.cancel_orders(self._session, self._tenant_id, named):
             self._refuse(lines, refusal)

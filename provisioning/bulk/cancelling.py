@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit.problems import Refusal
 from provisioning import orders
-from provisioning.models import Seat
+from provisioning.models import Seat, SeatOrder
 from provisioning.rules.seat_table import LineRefused, SeatLine
 
 
@@ -25,7 +26,8 @@ async def cancel_orders(
     for line, seat in named:
         by_order[seat.order_id].append((line, seat))
     refused: list[tuple[list[SeatLine], Refusal]] = []
-    for order_id, of_order in by_order.items():
+    for order_id in await _openings_last(session, tenant_id, list(by_order)):
+        of_order = by_order[order_id]
         lines = [line for line, _ in of_order]
         try:
             async with session.begin_nested():
@@ -35,6 +37,15 @@ async def cancel_orders(
         except Refusal as refusal:
             refused.append((lines, refusal))
     return refused
+
+
+async def _openings_last(session: AsyncSession, tenant_id: str, order_ids: Sequence[str]) -> list[str]:
+    """An opening is not cancelled while additions wait for it, so those of the table go first."""
+    query = select(SeatOrder.order_id).where(
+        SeatOrder.tenant_id == tenant_id, SeatOrder.order_id.in_(order_ids), SeatOrder.kind == "opening"
+    )
+    openings = set((await session.execute(query)).scalars())
+    return sorted(order_ids, key=openings.__contains__)
 
 
 async def _check_whole(session: AsyncSession, tenant_id: str, order_id: str, named: set[str]) -> None:

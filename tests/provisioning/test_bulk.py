@@ -187,6 +187,22 @@ async def test_an_unpaid_order_is_cancelled_by_a_table_that_names_all_of_its_sea
     assert [seat.state for seat in await world.seats(tenant_id)] == ["open"] * 4 + ["cancelled"] * 2 + ["ordered"]
 
 
+async def test_a_table_cancels_an_opening_together_with_what_waits_for_it(world: World) -> None:
+    tenant_id = await world.api.tenant("renter")
+    contract_id = await world.contract(tenant_id, opens_on=date(2026, 6, 22))
+    await world.placed(tenant_id, contract_id, item="seat", quantity=1, effective_on=date(2026, 6, 22))
+    await world.placed(tenant_id, contract_id, item="seat", quantity=1, effective_on=date(2026, 6, 25))
+    admin = await world.api.client("tenant_admin", tenant_id)
+    beside = ({"extension": "1002", "name": "前台"}, {"action": "add", "effective_on": "2026-06-26"})
+    alone = (await send(admin, as_csv({"extension": "1001", "action": "cancel"}, *beside))).json()
+    assert [each["state"] for each in alone["lines"]] == ["refused", "done", "done"]
+    assert alone["lines"][0]["problem"]["code"] == "opening_needed"
+    both = as_csv(*({"extension": each, "action": "cancel"} for each in ("1001", "1002")))
+    assert (await send(admin, both)).json()["is_acceptable"]
+    assert (await send(admin, both, dry_run="false")).status_code == 200
+    assert [seat.state for seat in await world.seats(tenant_id)] == ["cancelled"] * 2
+
+
 async def test_the_operator_alone_waives_the_notice_of_a_table(world: World) -> None:
     admin, tenant_id, _ = await staffed(world)
     soon = as_csv(

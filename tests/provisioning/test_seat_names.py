@@ -82,6 +82,63 @@ async def test_a_table_swaps_names_and_gives_a_freed_one_on(world: World) -> Non
     assert [seat.name for seat in await world.seats(tenant_id)] == ["乙", "甲", None, "丙"]
 
 
+async def test_a_table_cancels_seats_and_gives_their_names_to_others(world: World) -> None:
+    admin, tenant_id, contract_id = await staffed(world, seats=2)
+    await world.placed(tenant_id, contract_id, kind="add", quantity=2, effective_on=date(2026, 6, 20))
+    named = [{"extension": f"100{number}", "name": name} for number, name in ((1, "甲"), (3, "丙"), (4, "丁"))]
+    assert (await send(admin, as_csv(*named), dry_run="false")).status_code == 200
+    given_on = [
+        {"extension": "1001", "name": "丙"},
+        {"extension": "1003", "action": "cancel"},
+        {"extension": "1004", "action": "cancel"},
+        {"action": "add", "name": "丁", "effective_on": "2026-06-21"},
+        {"extension": "1002", "name": "甲"},
+    ]
+    for dry_run in ("true", "false"):
+        report = await send(admin, as_csv(*given_on), dry_run=dry_run)
+        assert report.status_code == 200, report.text
+        assert (report.json()["is_acceptable"], report.json()["done"]) == (True, 5), report.text
+    held = [(seat.name, seat.state) for seat in await world.seats(tenant_id)]
+    assert held == [("丙", "open"), ("甲", "open"), ("丙", "cancelled"), ("丁", "cancelled"), ("丁", "ordered")]
+
+
+async def test_a_seat_that_a_table_cannot_cancel_keeps_its_name(world: World) -> None:
+    admin, tenant_id, contract_id = await staffed(world, seats=1)
+    await world.placed(tenant_id, contract_id, kind="add", quantity=2, effective_on=date(2026, 6, 20))
+    assert (await send(admin, as_csv({"extension": "1002", "name": "乙"}), dry_run="false")).status_code == 200
+    half = as_csv({"extension": "1002", "action": "cancel"}, {"extension": "1001", "name": "乙"})
+    lines = (await send(admin, half)).json()["lines"]
+    assert [(each["state"], each["problem"]["field"]) for each in lines] == [("refused", "action"), ("refused", "name")]
+    assert "the seat 1002" in lines[1]["problem"]["detail"]
+
+
+async def test_a_seat_that_a_table_returns_keeps_its_name_to_its_last_day_unless_a_dash_takes_it_away(
+    world: World,
+) -> None:
+    admin, tenant_id, _ = await staffed(world, seats=3)
+    assert (await send(admin, as_csv({"extension": "1001", "name": "甲"}), dry_run="false")).status_code == 200
+    back = {"extension": "1001", "action": "return", "effective_on": "2026-06-20"}
+    refused = (await send(admin, as_csv(back, {"extension": "1002", "name": "甲"}))).json()["lines"][1]["problem"]
+    assert "also that of line 2, which keeps it until the end of 2026-06-20 unless a dash" in refused["detail"]
+    freed = as_csv(back | {"name": "-"}, {"extension": "1002", "name": "甲"})
+    assert (await send(admin, freed, dry_run="false")).status_code == 200
+    assert [seat.name for seat in await world.seats(tenant_id)] == [None, "甲", None]
+    assert (await send(admin, as_csv({"extension": "1001", "name": "乙"}), dry_run="false")).status_code == 200
+    later = (await send(admin, as_csv({"extension": "1003", "name": "乙"}))).json()["lines"][0]["problem"]
+    assert "the seat 1001, which keeps it until the end of 2026-06-20" in later["detail"]
+
+
+async def test_a_seat_whose_line_is_refused_keeps_its_name_and_every_line_is_told(world: World) -> None:
+    admin, tenant_id, _ = await staffed(world, seats=4)
+    named = [{"extension": f"100{number}", "name": name} for number, name in enumerate("甲乙丙丁", 1)]
+    assert (await send(admin, as_csv(*named), dry_run="false")).status_code == 200
+    turned = [(1, "丁"), (2, "甲"), (3, "乙")]
+    report = await send(admin, as_csv(*({"extension": f"100{number}", "name": name} for number, name in turned)))
+    problems = [line["problem"]["detail"] for line in report.json()["lines"]]
+    assert ["the seat 1004" in problems[0], "line 2" in problems[1], "line 3" in problems[2]] == [True] * 3
+    assert [seat.name for seat in await world.seats(tenant_id)] == list("甲乙丙丁")
+
+
 async def test_an_installation_with_doubled_names_is_upgraded_and_every_seat_keeps_one(world: World) -> None:
     tenant_id, _, _ = await world.opened(seats=5)
     other_id, _, _ = await world.opened(seats=1)
