@@ -140,12 +140,13 @@ class Admitted:
 @dataclass(frozen=True, slots=True)
 class SeatView:
     """One SIP account as a decision needs it. `seat_id` is None for an account that belongs to no seat (the
-    canary).
+    canary). `calls_elsewhere`: its calls that run at other nodes, left there when its tenant moved.
     """
 
     extension: str
     seat_id: str | None
     is_open: bool
+    calls_elsewhere: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ class TenantView:
     on, where they exist.
     `numbers` by E.164 digits without plus: at least the dialled one on a call in; the value is the extension
     it rings at, or None for a number that is only shown. `caller_number`: E.164 digits shown on calls out.
+    `calls_elsewhere`: the calls that run at other nodes, left there when the tenant moved.
     """
 
     tenant_id: str
@@ -167,6 +169,7 @@ class TenantView:
     caller_number: str | None = None
     policy: CallPolicy = field(default_factory=CallPolicy)
     encryption: Encryption = Encryption.ACCEPTED
+    calls_elsewhere: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,15 +287,21 @@ class Limit:
     interval_seconds: int | None = None
 
 
-def limits(policy: CallPolicy, extensions: Iterable[str]) -> tuple[Limit, ...]:
-    """What is counted for a call of a tenant in which these seats take part, in the order in which it is checked."""
-    tenant = (
-        (Limit(Reason.TOO_MANY_CALLS, "calls", policy.calls_per_tenant),) if policy.calls_per_tenant is not None else ()
-    )
-    seats = (
-        Limit(Reason.TOO_MANY_CALLS_OF_SEAT, f"seat-{extension}", policy.calls_per_seat) for extension in extensions
-    )
-    return (Limit(Reason.TOO_MANY_CALLS_A_SECOND, "attempts", policy.calls_per_second, 1), *tenant, *seats)
+def limits(tenant: TenantView, extensions: Iterable[str]) -> tuple[Limit, ...]:
+    """What is counted for a call of a tenant in which these seats take part, in the order in which it is checked.
+
+    A node counts its own calls; those that still run where the tenant was served before leave the fewer to it.
+    """
+    policy = tenant.policy
+    found = [Limit(Reason.TOO_MANY_CALLS_A_SECOND, "attempts", policy.calls_per_second, 1)]
+    if policy.calls_per_tenant is not None:
+        most = max(policy.calls_per_tenant - tenant.calls_elsewhere, 0)
+        found.append(Limit(Reason.TOO_MANY_CALLS, "calls", most))
+    for extension in extensions:
+        seat = tenant.seats.get(extension)
+        most = max(policy.calls_per_seat - (seat.calls_elsewhere if seat is not None else 0), 0)
+        found.append(Limit(Reason.TOO_MANY_CALLS_OF_SEAT, f"seat-{extension}", most))
+    return tuple(found)
 
 
 class Purpose(StrEnum):

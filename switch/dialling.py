@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from datetime import timedelta
+from typing import Any, LiteralString, NamedTuple
 
 from infra.kit import clock, logs
 from switch import call_policy, numbers
@@ -25,10 +26,27 @@ QUEUE_LIMIT_CALLS = 2_000
 CONCURRENT_BATCHES = 2
 ANSWER_TIMEOUT_SECONDS = 2.0
 
-_SELECT = """
+SEEN_FOR = timedelta(seconds=60)
+"""How long what was seen to run at another node counts against limits: the live view compares itself every 15 s, and
+what nobody watches any more must bar nobody."""
+
+
+def _elsewhere(which: LiteralString) -> LiteralString:
+    """How many such legs of the tenant run at other nodes that are watched, node by node along the primary key."""
+    return f"""(SELECT coalesce(sum(there.legs), 0)::integer FROM live_node AS seen CROSS JOIN LATERAL (
+            SELECT count(*) AS legs FROM live_leg AS running
+            WHERE running.tenant_id = tenant.tenant_id AND running.node = seen.node
+              AND running.direction <> 'emergency' AND {which}
+        ) AS there
+        WHERE seen.node <> call.node AND seen.compared_at > %(compared_after)s)"""  # noqa: S608 - our own words
+
+
+_SELECT = f"""
 SELECT node.secret_digest, tenant.tenant_id, tenant.sip_domain, tenant.standing, placement.serving_node,
        called.number, called.extension, shown.number,
-       (SELECT json_agg(json_build_array(account.username, account.seat_id, account.is_open))
+       (SELECT json_agg(json_build_array(
+                   account.username, account.seat_id, account.is_open,
+                   {_elsewhere("running.seat_id = account.seat_id AND running.leg IN ('caller', 'seat')")}))
         FROM sip_account AS account
         WHERE account.tenant_id = tenant.tenant_id
           AND (account.username IN (call.caller, call.dialled, called.extension) OR account.seat_id = call.seat_id)),
@@ -40,7 +58,8 @@ SELECT node.secret_digest, tenant.tenant_id, tenant.sip_domain, tenant.standing,
         WHERE gateway.is_enabled),
        (SELECT row_to_json(policy) FROM platform_call_policy AS policy WHERE policy.name = 'platform'),
        (SELECT row_to_json(policy) FROM call_policy AS policy WHERE policy.tenant_id = tenant.tenant_id),
-       (SELECT media.encryption FROM media_policy AS media WHERE media.tenant_id = tenant.tenant_id)
+       (SELECT media.encryption FROM media_policy AS media WHERE media.tenant_id = tenant.tenant_id),
+       {_elsewhere("(running.leg = 'caller' OR (running.leg = 'gateway' AND running.direction = 'inbound'))")}
 FROM unnest(%(nodes)s::text[], %(tenants)s::text[], %(numbers)s::text[], %(callers)s::text[], %(dialled)s::text[],
             %(seats)s::text[])
      WITH ORDINALITY AS call (node, tenant_id, number, caller, dialled, seat_id, position)
@@ -54,7 +73,7 @@ LEFT JOIN LATERAL (
     ORDER BY number LIMIT 1
 ) AS shown ON true
 ORDER BY call.position
-"""
+"""  # noqa: S608 - our own words
 
 
 class Question(NamedTuple):
@@ -82,11 +101,12 @@ class Found(NamedTuple):
     called_number: str | None
     called_extension: str | None
     caller_number: str | None
-    accounts: list[tuple[str, str | None, bool]] | None
+    accounts: list[tuple[str, str | None, bool, int]] | None
     gateways: list[tuple[str, list[str], int, int, int | None, bool]] | None
     platform_policy: dict[str, Any] | None
     own_policy: dict[str, Any] | None
     encryption: str | None
+    calls_elsewhere: int
 
 
 class Dialling:
@@ -140,6 +160,7 @@ class Dialling:
             "dialled": [question.dialled for question in questions],
             "seats": [question.seat_id for question in questions],
             "left": STATE_LEFT,
+            "compared_after": clock.now() - SEEN_FOR,
         }
 
         async def fetch(connection: PlainConnection) -> list[Found]:
@@ -195,9 +216,10 @@ def _tenant_view(found: Found) -> TenantView | None:
         domain=found.domain,
         standing=Standing(found.standing),
         serving_node=found.serving_node or "",
-        seats={username: SeatView(username, seat_id, is_open) for username, seat_id, is_open in found.accounts or ()},
+        seats={account[0]: SeatView(*account) for account in found.accounts or ()},
         numbers=shown | called,
         caller_number=found.caller_number,
         policy=call_policy.of_tenant(call_policy.read_policy(found.platform_policy), found.own_policy),
         encryption=Encryption(found.encryption) if found.encryption is not None else Encryption.ACCEPTED,
+        calls_elsewhere=found.calls_elsewhere,
     )

@@ -280,7 +280,7 @@ def _to_seat(call: Call, tenant: TenantView, party: Party, extension: str) -> Se
     decision = admit(Attempt(call.node, extension), tenant)
     if isinstance(decision, Refused):
         return decision.reason
-    counted = limits(tenant.policy, (*_seats_of(call), extension))
+    counted = limits(tenant, (*_seats_of(call), extension))
     return SeatRoute(party, callee, call.ran or Direction.INTERNAL, counted)
 
 
@@ -297,7 +297,7 @@ def _out(call: Call, tenant: TenantView, party: Party, destination: Destination)
     attempts = gateways_for(plus + destination.digits, call.gateways, draw=call.draw)
     if not attempts:
         return Reason.NO_GATEWAY
-    counted = limits(tenant.policy, _seats_of(call))
+    counted = limits(tenant, _seats_of(call))
     may_relay = admit_relay(destination, tenant.policy, on=call.on) is None
     return GatewayRoute(party, attempts, destination.digits, tenant.caller_number, counted, may_relay)
 
@@ -334,7 +334,7 @@ def _from_gateway(call: Call, tenant: TenantView | None) -> InboundRoute | Refus
     decision = admit(Attempt(call.node, extension), tenant)
     if isinstance(decision, Refused):
         return refused(decision.reason, party)
-    counted = limits(tenant.policy, (extension,))
+    counted = limits(tenant, (extension,))
     return InboundRoute(party, tenant.seats[extension], destination.digits, call.caller, call.gateway, counted)
 
 

@@ -15,6 +15,7 @@ from switch.admission import (
     SIP_ANSWERS,
     Limit,
     Reason,
+    SeatView,
     Standing,
     TenantView,
     admit_destination,
@@ -108,13 +109,26 @@ def test_a_cap_that_is_used_up_holds_for_its_day_and_no_other() -> None:
 
 def test_limits_are_counted_first_by_the_second_then_for_the_tenant_then_for_each_seat() -> None:
     policy = CallPolicy(calls_per_tenant=10, calls_per_seat=2, calls_per_second=5)
-    assert limits(policy, ("1001", "1002")) == (
+    assert limits(tenant(policy=policy), ("1001", "1002")) == (
         Limit(Reason.TOO_MANY_CALLS_A_SECOND, "attempts", 5, 1),
         Limit(Reason.TOO_MANY_CALLS, "calls", 10),
         Limit(Reason.TOO_MANY_CALLS_OF_SEAT, "seat-1001", 2),
         Limit(Reason.TOO_MANY_CALLS_OF_SEAT, "seat-1002", 2),
     )
-    assert "calls" not in {each.resource for each in limits(replace(policy, calls_per_tenant=None), ())}
+    unlimited = tenant(policy=replace(policy, calls_per_tenant=None))
+    assert "calls" not in {each.resource for each in limits(unlimited, ())}
+
+
+def test_what_still_runs_where_the_tenant_was_served_before_leaves_the_fewer() -> None:
+    policy = CallPolicy(calls_per_tenant=10, calls_per_seat=2, calls_per_second=5)
+    seats = {"1001": SeatView("1001", "seat_1", is_open=True, calls_elsewhere=3)}
+    moved = replace(tenant(policy=policy), calls_elsewhere=4, seats=seats)
+    assert [(each.resource, each.most) for each in limits(moved, ("1001", "1002"))] == [
+        ("attempts", 5),
+        ("calls", 6),
+        ("seat-1001", 0),
+        ("seat-1002", 2),
+    ]
 
 
 @pytest.mark.parametrize(
