@@ -1,129 +1,85 @@
-"""Phones and a carrier that are not our own: sipp, by scenarios of this folder."""
+"""Calls of phones and carriers that are not our own: between seats, out, in, many at once."""
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
+from tests.live.customers import Office
+from tests.live.sipp import as_carrier, as_seat, needs_sipp, playing, registered, run, serving
+from tests.live.test_calls import DIALLED, DIALLED_E164, roles
 
-from switch.sip.dialog import Address
-from tests.live.customers import LiveSeat, Office
-from tests.live.system import LOOPBACK, free_ports
+pytestmark = needs_sipp
 
-pytestmark = pytest.mark.skipif(shutil.which("sipp") is None, reason="needs sipp (Debian: sip-tester)")
+OUTSIDE = "13900139000"
+SPOKEN_MILLISECONDS = 1_000
+"""A little less than the scenarios' callers stay."""
 
-SCENARIOS = Path(__file__).parent / "scenarios"
-RUN_LIMIT_SECONDS = 20
-DIALLED = "13800138000"
-
-
-class Sipp:
-    """One run of sipp: one call of one scenario."""
-
-    def __init__(self, scenario: str, directory: Path, *, port: int, arguments: list[str]) -> None:
-        self.scenario = scenario
-        self._directory = directory
-        self._arguments = [
-            "-sf", str(SCENARIOS / f"{scenario}.xml"), "-i", LOOPBACK, "-p", str(port), "-m", "1", "-nostdin", "-aa",
-            "-timeout", f"{RUN_LIMIT_SECONDS}s", "-timeout_error", "-trace_err", *arguments,
-        ]  # fmt: skip
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        """Start it."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._process = await asyncio.create_subprocess_exec(
-            "sipp",
-            *self._arguments,
-            cwd=self._directory,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-
-    async def end(self) -> None:
-        """Wait for its end; fails when its scenario did not come true."""
-        assert self._process is not None
-        async with asyncio.timeout(RUN_LIMIT_SECONDS + 5):
-            status = await self._process.wait()
-        errors = "".join(path.read_text(errors="replace") for path in sorted(self._directory.glob("*_errors.log")))
-        assert status == 0, f"sipp {self.scenario} ended with {status}: {errors[-3000:]}"
-
-    async def kill(self) -> None:
-        """End it in any case."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
-
-
-async def run(scenario: str, directory: Path, *, port: int, arguments: list[str]) -> None:
-    """Run a scenario to its end."""
-    sipp = Sipp(scenario, directory, port=port, arguments=arguments)
-    try:
-        await sipp.start()
-        await sipp.end()
-    finally:
-        await sipp.kill()
-
-
-@asynccontextmanager
-async def answering(directory: Path, *, port: int) -> AsyncGenerator[Sipp]:
-    """Somebody who answers one call at this port."""
-    sipp = Sipp("answering", directory, port=port, arguments=[])
-    try:
-        await sipp.start()
-        yield sipp
-        await sipp.end()
-    finally:
-        await sipp.kill()
-
-
-def as_seat(seat: LiveSeat, server: Address, *, password: str | None = None) -> list[str]:
-    """The arguments of a phone of this seat."""
-    return [
-        "-key", "user", seat.extension, "-key", "domain", seat.customer.domain,
-        "-au", seat.extension, "-ap", password or seat.password, f"{server[0]}:{server[1]}",
-    ]  # fmt: skip
+CALLS_AT_ONCE = 20
 
 
 async def test_a_phone_registers_and_is_refused_with_a_wrong_password(office: Office, tmp_path: Path) -> None:
     seat = (await office.customer(seats=1)).seats[0]
-    server = await seat.server()
-    port, other_port = free_ports(2)
-    await run("register", tmp_path / "right", port=port, arguments=as_seat(seat, server))
-    refused = as_seat(seat, server, password="a-guess")
-    await run("register_refused", tmp_path / "wrong", port=other_port, arguments=refused)
+    await run("register", tmp_path, side=await as_seat(seat))
+    await run("register_refused", tmp_path, side=await as_seat(seat, password="a-guess"))
+
+
+async def test_a_phone_registers_and_calls_over_tcp(office: Office, tmp_path: Path) -> None:
+    customer = await office.customer(seats=2)
+    caller, called = customer.seats
+    await run("register", tmp_path, side=await as_seat(caller, transport="t1"))
+    async with playing("answering", tmp_path, port=await registered(called, tmp_path)):
+        await run("calling", tmp_path, side=await as_seat(caller, dials=called.extension, transport="t1"))
+    assert {leg["hangup_cause"] for leg in await customer.legs(2)} == {"NORMAL_CLEARING"}
 
 
 async def test_a_call_between_two_seats(office: Office, tmp_path: Path) -> None:
     customer = await office.customer(seats=2)
     caller, called = customer.seats
-    server = await caller.server()
-    caller_port, called_port = free_ports(2)
-    await run("register", tmp_path / "register", port=called_port, arguments=as_seat(called, server))
-    async with answering(tmp_path / "called", port=called_port):
-        arguments = ["-s", called.extension, *as_seat(caller, server)]
-        await run("calling", tmp_path / "caller", port=caller_port, arguments=arguments)
+    async with playing("answering", tmp_path, port=await registered(called, tmp_path)):
+        await run("calling", tmp_path, side=await as_seat(caller, dials=called.extension))
     legs = await customer.legs(2)
-    assert sorted(leg["leg"] for leg in legs) == ["caller", "seat"]
-    assert all(leg["billable_milliseconds"] >= 1_000 for leg in legs)
+    assert roles(legs) == [("caller", "internal"), ("seat", "internal")]
+    assert all(leg["billable_milliseconds"] >= SPOKEN_MILLISECONDS for leg in legs)
     assert await customer.charges_now() == []
 
 
 async def test_a_call_out_to_a_gateway_becomes_a_charge(office: Office, tmp_path: Path) -> None:
     customer = await office.customer(seats=1)
-    seat = customer.seats[0]
-    server = await seat.server()
-    (port,) = free_ports(1)
-    async with answering(tmp_path / "carrier", port=office.system.carrier_port):
-        arguments = ["-s", DIALLED, *as_seat(seat, server)]
-        await run("calling", tmp_path / "caller", port=port, arguments=arguments)
-    legs = await customer.legs(2)
-    gateway_leg = next(leg for leg in legs if leg["leg"] == "gateway")
+    shown = customer.number.removeprefix("+")
+    async with playing("answering", tmp_path, port=office.system.carrier_port, shown_number=shown):
+        await run("calling", tmp_path, side=await as_seat(customer.seats[0], dials=DIALLED))
+    gateway_leg = next(leg for leg in await customer.legs(2) if leg["leg"] == "gateway")
+    assert gateway_leg["destination"] == DIALLED_E164
     (charge,) = await customer.charges(1)
     assert charge["leg_id"] == gateway_leg["leg_id"]
     assert (charge["billed_seconds"], charge["amount"]) == (6, "0.1100")
+
+
+async def test_a_call_in_rings_at_the_seat_of_the_number_and_costs_nothing(office: Office, tmp_path: Path) -> None:
+    customer = await office.customer(seats=1)
+    phone = await registered(customer.seats[0], tmp_path)
+    carrier = as_carrier(await serving(customer), dials=customer.number, shows=OUTSIDE)
+    async with playing("answering", tmp_path, port=phone, shown_number=OUTSIDE):
+        await run("calling", tmp_path, port=office.system.carrier_port, side=carrier)
+    legs = await customer.legs(2)
+    assert roles(legs) == [("gateway", "inbound"), ("seat", "inbound")]
+    assert {leg["hangup_cause"] for leg in legs} == {"NORMAL_CLEARING"}
+    assert all(leg["billable_milliseconds"] >= SPOKEN_MILLISECONDS for leg in legs)
+    gateway_leg = next(leg for leg in legs if leg["leg"] == "gateway")
+    assert (gateway_leg["gateway"], gateway_leg["seat_id"]) == ("carrier", customer.seats[0].seat_id)
+    assert await customer.charges_now() == []
+
+
+async def test_many_calls_at_once_are_each_recorded_and_charged_once(office: Office, tmp_path: Path) -> None:
+    customer = await office.customer(seats=1)
+    await customer.may(calls_per_seat=CALLS_AT_ONCE, calls_per_second=CALLS_AT_ONCE)
+    seat = await as_seat(customer.seats[0], dials=DIALLED)
+    async with playing("answering", tmp_path, port=office.system.carrier_port, calls=CALLS_AT_ONCE):
+        await run("calling", tmp_path, side=seat, calls=CALLS_AT_ONCE)
+    legs = await customer.legs(2 * CALLS_AT_ONCE)
+    charges = await customer.charges(CALLS_AT_ONCE)
+    assert {leg["hangup_cause"] for leg in legs} == {"NORMAL_CLEARING"}
+    carried = sorted(leg["leg_id"] for leg in legs if leg["leg"] == "gateway")
+    assert len(carried) == CALLS_AT_ONCE
+    assert sorted(charge["leg_id"] for charge in charges) == carried
+    assert {(charge["billed_seconds"], charge["amount"]) for charge in charges} == {(6, "0.1100")}
