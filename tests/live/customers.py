@@ -186,7 +186,13 @@ class Customer:
 
         found = await until(look, f"{count} legs of {self.domain}", limit_seconds=RECORD_LIMIT_SECONDS)
         assert len(found) == count, f"{len(found)} legs instead of {count}: {found}"
-        return sorted(found, key=lambda leg: (leg["started_at"], leg["leg"] != "caller"))
+        # Two attempts may begin within one tick of the node's clock; the one that failed ended first.
+        return sorted(found, key=lambda leg: (leg["started_at"], leg["leg"] != "caller", leg["ended_at"]))
+
+    async def legs_by_gateway(self, count: int) -> list[tuple[str, str, bool]]:
+        """Gateway, hang-up cause and whether it was answered, of each leg of a carrier's among `count` legs."""
+        legs = [leg for leg in await self.legs(count) if leg["leg"] == "gateway"]
+        return [(leg["gateway"], leg["hangup_cause"], leg["answered_at"] is not None) for leg in legs]
 
     async def charges(self, count: int) -> list[Mapping[str, Any]]:
         """What the tenant's calls cost, as soon as there are `count` charges; more than that is a failure."""

@@ -14,7 +14,7 @@ import pytest
 from switch.documents.dialplan import PROGRESS_SECONDS
 from switch.sip.carrier import Carrier
 from switch.sip.policy import answers, busy, no_answer, rejects
-from tests.live.customers import Customer, Office
+from tests.live.customers import Office
 from tests.live.system import GATEWAY, LOOPBACK, free_ports
 from tests.live.waiting import until
 
@@ -74,12 +74,6 @@ async def gateway(office: Office, name: str, host: str = LOOPBACK, **details: An
             await office.operator.delete(f"/v1/gateways/{made['gateway_id']}")
 
 
-async def legs_by_gateway(customer: Customer, count: int) -> list[tuple[str, str, bool]]:
-    """Gateway, hang-up cause and whether it was answered, of each leg towards a carrier, in the order of beginning."""
-    legs = [leg for leg in await customer.legs(count) if leg["leg"] == "gateway"]
-    return [(leg["gateway"], leg["hangup_cause"], leg["answered_at"] is not None) for leg in legs]
-
-
 async def test_a_congested_gateway_passes_the_call_on_and_only_the_answered_leg_is_charged(office: Office) -> None:
     customer = await office.customer(seats=1)
     phone = await customer.seats[0].registered()
@@ -92,7 +86,7 @@ async def test_a_congested_gateway_passes_the_call_on_and_only_the_answered_leg_
         assert arrived.request is not None
         assert customer.number.removeprefix("+") in arrived.request.header("From")
         await call.wait_ended(ANSWER_LIMIT_SECONDS)
-        assert await legs_by_gateway(customer, 3) == [
+        assert await customer.legs_by_gateway(3) == [
             ("first", "NORMAL_TEMPORARY_FAILURE", False),
             ("second", "NORMAL_CLEARING", True),
         ]
@@ -109,7 +103,7 @@ async def test_what_the_called_party_says_is_final(office: Office) -> None:
             first.carrier.policy = policy
             assert (await phone.call(DIALLED)).status == status
         causes = ["USER_BUSY", "CALL_REJECTED", "NO_USER_RESPONSE", "UNALLOCATED_NUMBER"]
-        assert await legs_by_gateway(customer, 8) == [("first", cause, False) for cause in causes]
+        assert await customer.legs_by_gateway(8) == [("first", cause, False) for cause in causes]
         assert second.carrier.calls == ()
 
 
@@ -125,7 +119,7 @@ async def test_an_emergency_call_goes_by_every_gateway_in_turn(office: Office, c
         assert in_need.status == 200
         await in_need.hangup()
         await running.hangup()
-        assert [each[:2] for each in await legs_by_gateway(customer, 5)] == [
+        assert [each[:2] for each in await customer.legs_by_gateway(5)] == [
             ("first", "NORMAL_CLEARING"),
             ("first", "NORMAL_TEMPORARY_FAILURE"),  # although it is full and is not for this number
             (GATEWAY, "NORMAL_CLEARING"),
@@ -250,7 +244,7 @@ async def test_a_dead_gateway_is_shown_down_and_passed_over_until_it_is_back(off
         assert call.status == 200
         assert len(alive.carrier.calls) == 1
         await call.hangup()
-        assert await legs_by_gateway(customer, 2) == [("alive", "NORMAL_CLEARING", True)]
+        assert await customer.legs_by_gateway(2) == [("alive", "NORMAL_CLEARING", True)]
         async with Carrier(LOOPBACK, port, policy=answers()) as back:
             await mortal.becomes("up")
             again = await phone.call(DIALLED)
@@ -272,7 +266,7 @@ async def test_a_gateway_that_gives_no_sign_does_not_hold_a_call_up_for_long(off
             assert call.status == 200
             assert PROGRESS_SECONDS - 1 < time.monotonic() - began < PROGRESS_SECONDS + 5
             await call.hangup()
-        assert await legs_by_gateway(customer, 3) == [
+        assert await customer.legs_by_gateway(3) == [
             ("mute", "PROGRESS_TIMEOUT", False),
             ("second", "NORMAL_CLEARING", True),
         ]
@@ -287,5 +281,5 @@ async def test_a_caller_who_gives_up_is_not_passed_on(office: Office) -> None:
         await ringing.carrier.next_call(ANSWER_LIMIT_SECONDS)
         call.cancel()
         assert await call.wait_settled(ANSWER_LIMIT_SECONDS) == 487
-        assert await legs_by_gateway(customer, 2) == [("ringing", "ORIGINATOR_CANCEL", False)]
+        assert await customer.legs_by_gateway(2) == [("ringing", "ORIGINATOR_CANCEL", False)]
         assert second.carrier.calls == ()
