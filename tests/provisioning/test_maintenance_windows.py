@@ -1,75 +1,25 @@
-"""A window as the cluster keeps it: proposed, begun, its nodes drained one after another and given back (C12)."""
+"""A window as the cluster keeps it: begun, its nodes drained one after another and given back (C12)."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
-import structlog
 from sqlalchemy import select, text
 
 from billing.outages import windows
 from infra.kit import clock
 from infra.kit.database import Scope
-from infra.kit.ids import new_id
 from switch.draining.models import NodeDrain
-from switch.models import CallRecord
-from tests.provisioning.outage_looks import Cluster, Patient, later
-from tests.provisioning.world import TODAY, World, travel
-
-DAY = TODAY + timedelta(days=6)
-PATH = "/v1/maintenance-windows"
+from tests.provisioning.outage_looks import Cluster, later
+from tests.provisioning.window_world import DAY, PATH, announced, comes_back, goes_out, hour, places, state_of, turn_of
+from tests.provisioning.world import World, travel
 
 
 @pytest.fixture
 def cluster(world: World) -> Cluster:
     return Cluster(world)
-
-
-def hour(text: str) -> str:
-    return f"{DAY}T{text}:00+08:00"
-
-
-async def announced(world: World, *nodes: str, **other: Any) -> str:
-    """A window from two to four; its id."""
-    body = {"begins_at": hour("02:00"), "ends_at": hour("04:00"), "note": "new release", "nodes": nodes} | other
-    answer = await world.operator.post(PATH, body)
-    assert answer.status_code == 201, answer.text
-    assert answer.json()["nodes"] == list(nodes)
-    return answer.json()["window_id"]
-
-
-async def places(world: World, window_id: str) -> dict[str, str]:
-    """Where each node of a window stands, and whose turn it is."""
-    nodes = (await world.operator.get(f"{PATH}/{window_id}/nodes")).json()["nodes"]
-    return {each["node"]: each["state"] for each in nodes}
-
-
-async def state_of(world: World, window_id: str) -> tuple[str, str | None]:
-    listed = (await world.operator.get(PATH)).json()["items"]
-    window = next(each for each in listed if each["window_id"] == window_id)
-    return window["state"], window["ended_at"]
-
-
-async def turn_of(world: World, window_id: str, node: str) -> tuple[datetime, datetime]:
-    nodes = (await world.operator.get(f"{PATH}/{window_id}/nodes")).json()["nodes"]
-    found = next(each for each in nodes if each["node"] == node)
-    return datetime.fromisoformat(found["turn_began_at"]), datetime.fromisoformat(found["turn_ends_at"])
-
-
-async def goes_out(cluster: Cluster, node: str) -> None:
-    """The supervisor has drained the node, and the conductor has seen it."""
-    await cluster.drain_is(node, "drained", state="drained")
-    await cluster.conducts()
-
-
-async def comes_back(cluster: Cluster, node: str) -> None:
-    """The supervisor has given the node back, and the conductor has seen it."""
-    assert await cluster.drain_phase(node) == "cancelling"
-    await cluster.drain_is(node, "cancelled", state="active")
-    await cluster.conducts()
 
 
 async def test_the_nodes_are_drained_one_after_another_and_given_back_in_time(world: World, cluster: Cluster) -> None:
@@ -131,73 +81,6 @@ async def test_work_that_is_done_early_lets_the_next_node_have_its_turn(world: W
     await comes_back(cluster, "alpha")
     began, ends = await turn_of(world, window_id, "beta")
     assert ends - began > timedelta(hours=1, minutes=30), "it has the rest of the time"
-
-
-async def test_a_node_that_is_not_back_in_time_overruns_the_window(world: World, cluster: Cluster) -> None:
-    tenant_id, contract_id, _ = await world.opened()
-    window_id = await announced(world, "alpha")
-    travel(DAY, hour=2)
-    await cluster.conducts()
-    await world.work()
-    await goes_out(cluster, "alpha")
-    travel(DAY, hour=4)
-    await cluster.conducts()
-    nodes = (await world.operator.get(f"{PATH}/{window_id}/nodes")).json()["nodes"]
-    assert [(each["state"], each["note"]) for each in nodes] == [
-        ("returning", "It is not back at the window's scheduled end.")
-    ]
-    travel(DAY, hour=9)
-    await comes_back(cluster, "alpha")
-    await world.work()
-    assert (await state_of(world, window_id))[0] == "done"
-    [fault] = await cluster.faults(tenant_id=tenant_id)
-    assert (fault["window_id"], fault["cause"]) == (window_id, "operator")
-    assert datetime.fromisoformat(fault["began_at"]) == datetime.fromisoformat(hour("04:00"))
-    preview = (await world.operator.get(f"/v1/contracts/{contract_id}/fault-credits")).json()
-    assert preview["credit"] == "200.00", "five hours are a started day of three seats"
-
-
-async def test_nobody_conducted_the_window_so_nothing_was_overrun(world: World, cluster: Cluster) -> None:
-    await world.opened()
-    window_id = await announced(world, "alpha", "beta")
-    travel(DAY, hour=8)
-    await cluster.conducts()
-    assert await places(world, window_id) == {"alpha": "skipped", "beta": "skipped"}
-    state, ended_at = await state_of(world, window_id)
-    assert (state, ended_at is not None and datetime.fromisoformat(ended_at)) == (
-        "done", datetime.fromisoformat(hour("04:00")),
-    )  # fmt: skip
-    await world.work()
-    assert await cluster.faults() == []
-
-
-async def test_a_window_without_nodes_that_nobody_closes_is_an_alarm_every_day_and_overruns_until_then(
-    world: World, cluster: Cluster
-) -> None:
-    tenant_id, _, _ = await world.opened()
-    window_id = await announced(world)
-
-    async def alarms_after(moment: datetime) -> int:
-        clock.travel_to(moment)
-        with structlog.testing.capture_logs() as logged:
-            await cluster.conducts()
-            await cluster.conducts()
-        return sum(each["event"] == "maintenance.not_closed" for each in logged)
-
-    end = datetime.fromisoformat(hour("04:00"))
-    assert [await alarms_after(end + timedelta(hours=each)) for each in (-1, 0, 23, 25)] == [0, 1, 0, 1]
-    admin = Patient(world.api, "tenant_admin", tenant_id)
-    [shown] = (await admin.get(PATH)).json()["items"]
-    assert (shown["state"], datetime.fromisoformat(shown["overruns_since"])) == ("announced", end)
-    assert await cluster.faults() == []
-    over_at = end + timedelta(hours=24)
-    closed = await world.operator.post(f"{PATH}/{window_id}/closure", {"ended_at": over_at.isoformat()})
-    assert (closed.status_code, closed.json()["overruns_since"]) == (200, None)
-    await world.work()
-    [fault] = await cluster.faults()
-    assert (fault["tenant_id"], fault["cause"]) == (tenant_id, "operator")
-    assert [datetime.fromisoformat(fault[name]) for name in ("began_at", "ended_at")] == [end, over_at]
-    assert await alarms_after(end + timedelta(days=9)) == 0
 
 
 async def test_a_window_that_is_closed_by_hand_gives_its_node_back(world: World, cluster: Cluster) -> None:
@@ -277,25 +160,6 @@ async def test_two_windows_at_the_same_time_never_take_two_nodes(world: World, c
     assert await standing() == ["back", "draining"]
 
 
-async def test_a_node_that_was_back_while_nobody_looked_did_not_overrun(world: World, cluster: Cluster) -> None:
-    tenant_id, _, _ = await world.opened()
-    window_id = await announced(world, "alpha")
-    travel(DAY, hour=2)
-    await cluster.conducts()
-    await goes_out(cluster, "alpha")
-    await world.operator.post(f"{PATH}/{window_id}/nodes/alpha/done")
-    await cluster.conducts()
-    later(minutes=1)
-    await cluster.drain_is("alpha", "cancelled", state="active")
-    back_at = clock.now()
-    travel(DAY, hour=9)
-    await cluster.conducts()
-    await world.work()
-    state, ended_at = await state_of(world, window_id)
-    assert (state, abs(datetime.fromisoformat(ended_at or "") - back_at) < timedelta(seconds=5)) == ("done", True)
-    assert await cluster.faults(tenant_id=tenant_id) == []
-
-
 async def test_a_window_that_begins_while_somebody_moves_it_is_not_moved(world: World, cluster: Cluster) -> None:
     window_id = await announced(world, "alpha")
     clock.travel_to(datetime.fromisoformat(hour("01:59")))
@@ -318,112 +182,8 @@ async def test_a_window_that_begins_while_somebody_moves_it_is_not_moved(world: 
     assert (refused.status_code, refused.json()["code"]) == (409, "maintenance_window_not_open")
 
 
-@pytest.mark.parametrize("phase", ["waiting", "drained", "cancelling"])
-async def test_a_node_that_is_killed_while_its_window_has_it_holds_nothing_up_once_it_is_back(
-    world: World, cluster: Cluster, phase: str
-) -> None:
-    tenant_id, _, _ = await world.opened()
-    window_id = await announced(world, "alpha", "beta")
-    travel(DAY, hour=2)
-    await cluster.conducts()
-    await world.work()
-    if phase == "drained":
-        await goes_out(cluster, "alpha")
-    else:
-        await cluster.drain_is("alpha", "waiting", state="draining")
-    if phase == "cancelling":
-        await world.operator.post(f"{PATH}/{window_id}/nodes/alpha/done")
-        await cluster.conducts()
-    await world.change_node("alpha", state="dead", state_changed_at=clock.now())
-    _, ends = await turn_of(world, window_id, "alpha")
-    clock.travel_to(ends)
-    await cluster.conducts()
-    await cluster.looks(3)
-    assert await places(world, window_id) == {"alpha": "returning", "beta": "waiting"}
-    assert (await cluster.place_of(tenant_id)).serving_node == "beta"
-    await comes_back(cluster, "alpha")
-    assert await places(world, window_id) == {"alpha": "back", "beta": "draining"}
-    await goes_out(cluster, "beta")
-    await world.operator.post(f"{PATH}/{window_id}/nodes/beta/done")
-    await cluster.conducts()
-    await comes_back(cluster, "beta")
-    await world.work()
-    await cluster.looks(8)
-    assert ((await state_of(world, window_id))[0], await cluster.faults()) == ("done", [])
-
-
 @pytest.mark.parametrize(("nodes", "field"), [(["alpha", "alpha"], "nodes[1]"), (["alpha", "omega"], "nodes[1]")])
 async def test_nodes_that_are_not_there_are_refused(world: World, nodes: list[str], field: str) -> None:
     body = {"begins_at": hour("02:00"), "ends_at": hour("04:00"), "note": "new release", "nodes": nodes}
     answer = await world.operator.post(PATH, body)
     assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (422, "window_refused", field)
-
-
-async def _called(world: World, tenant_id: str, began: str) -> None:
-    started = datetime.fromisoformat(f"{began}+08:00")
-    async with world.api.database.transaction(Scope.platform()) as session:
-        session.add(
-            CallRecord(
-                tenant_id=tenant_id,
-                month=started.date().replace(day=1),
-                leg_id=new_id("leg"),
-                node="alpha",
-                leg="gateway",
-                direction="outbound",
-                caller="1001",
-                destination="13800138000",
-                started_at=started,
-                ended_at=started + timedelta(minutes=1),
-                billable_milliseconds=60_000,
-                hangup_cause="NORMAL_CLEARING",
-                received_at=started,
-                body=b"",
-            )
-        )
-
-
-async def test_a_window_is_proposed_where_the_past_weeks_were_quietest(world: World) -> None:
-    tenant_id = await world.api.tenant()
-    for week in range(4):
-        for day in range(7):
-            on = TODAY - timedelta(days=7 * week + day + 1)
-            for quarter in range(0, 24, 1):
-                # Thursdays between one and four nobody calls.
-                if not (on.weekday() == 3 and quarter in (1, 2, 3)):
-                    await _called(world, tenant_id, f"{on}T{quarter:02}:15")
-    shown = (await world.operator.get(f"{PATH}/proposal", params={"month": "2026-07", "hours": 3})).json()
-    first = shown["proposals"][0]
-    assert (first["begins_at"], first["ends_at"], first["legs"]) == (
-        "2026-07-02T01:00:00+08:00", "2026-07-02T04:00:00+08:00", 0,
-    )  # fmt: skip
-    assert [each["begins_at"][8:10] for each in shown["proposals"]] == ["02", "09", "16", "23", "30"]
-    assert (shown["legs_seen"], shown["places_left"], shown["busiest"]["legs"]) == (4 * (7 * 24 - 3), 2, 12)
-    assert (shown["first_day"], shown["last_day"]) == ("2026-05-11", "2026-06-07")
-    made = await world.operator.post(PATH, {key: first[key] for key in ("begins_at", "ends_at")} | {"note": "x"})
-    assert made.status_code == 201
-    left = (await world.operator.get(f"{PATH}/proposal", params={"month": "2026-07", "hours": 3})).json()
-    assert (left["places_left"], left["proposals"][0]["begins_at"][8:10]) == (1, "09")
-
-
-@pytest.mark.parametrize(
-    ("params", "field"),
-    [
-        ({"month": "2026-05"}, "month"),
-        ({"month": "2028-01"}, "month"),
-        ({"month": "2026-13"}, "month"),
-        ({"hours": 0}, "hours"),
-        ({"hours": 13}, "hours"),
-    ],
-)
-async def test_what_cannot_be_proposed_is_refused(world: World, params: dict[str, Any], field: str) -> None:
-    answer = await world.operator.get(f"{PATH}/proposal", params=params)
-    assert (answer.status_code, answer.json()["field"]) == (422, field)
-
-
-async def test_in_the_running_month_only_what_can_be_announced_in_time_is_proposed(world: World) -> None:
-    shown = (await world.operator.get(f"{PATH}/proposal", params={"month": "2026-06"})).json()
-    earliest = clock.now() + timedelta(hours=72)
-    assert shown["proposals"]
-    assert all(datetime.fromisoformat(each["begins_at"]) >= earliest for each in shown["proposals"])
-    viewer = await world.api.client("tenant_viewer", await world.api.tenant())
-    assert (await viewer.get(f"{PATH}/proposal")).status_code == 403

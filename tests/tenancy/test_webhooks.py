@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from datetime import timedelta
 
 import pytest
@@ -12,61 +12,41 @@ from sqlalchemy import func, select, update
 from infra.kit import clock, jobs
 from infra.kit.database import Scope
 from infra.kit.models import AuditEntry
-from infra.kit.outbox.kinds import Desk
-from infra.kit.outbox.models import OutboxMail
 from tenancy import tenants
-from tenancy.people import persons
-from tenancy.webhooks import claims, mails, posting, retrying
+from tenancy.webhooks import claims, posting, retrying
 from tenancy.webhooks import jobs as webhook_jobs
 from tenancy.webhooks.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tenancy.webhooks.sender import run_sender
-from tests.api import Api, Caller
+from tests.api import Api
 from tests.jobs import run_jobs
-from tests.tenancy.webhook_world import TIMEOUT_SECONDS, Receiver, sender, subscribe
-
-Starts = Callable[..., Awaitable[Receiver]]
-SUSPENDED, RESTORED = "tenant.suspended", "tenant.restored"
+from tests.tenancy.webhook_world import (
+    RESTORED,
+    SUSPENDED,
+    TIMEOUT_SECONDS,
+    Receiver,
+    Starts,
+    later,
+    receivers,
+    restore,
+    sender,
+    subscribe,
+    suspend,
+    tenant_with_admin,
+)
 
 
 @pytest.fixture
 async def receiver() -> AsyncGenerator[Starts]:
-    """Starts receivers, which are stopped at the end."""
-    started: list[Receiver] = []
-
-    async def start(answer: bytes | None = b"HTTP/1.1 204 No Content\r\n\r\n") -> Receiver:
-        started.append(await Receiver(answer).start())
-        return started[-1]
-
-    yield start
-    for each in started:
-        await each.stop()
-
-
-async def _suspend(api: Api, tenant_id: str) -> None:
-    async with api.database.transaction(Scope.platform()) as session:
-        await tenants.suspend(session, tenant_id, reason="payment_overdue")
-
-
-async def _restore(api: Api, tenant_id: str) -> None:
-    async with api.database.transaction(Scope.platform()) as session:
-        await tenants.restore(session, tenant_id)
-
-
-async def _tenant(api: Api, name: str = "tenant") -> tuple[str, Caller]:
-    tenant_id = await api.tenant(name)
-    return tenant_id, await api.client("tenant_admin", tenant_id)
-
-
-def _later(**pause: float) -> None:
-    clock.travel_to(clock.now() + timedelta(**pause))
+    async with receivers() as start:
+        yield start
 
 
 async def test_an_event_comes_once_signed_and_only_to_who_asked(api: Api, receiver: Starts) -> None:
-    tenant_id, admin = await _tenant(api)
+    tenant_id, admin = await tenant_with_admin(api)
     wants, other = await receiver(), await receiver()
     endpoint = await subscribe(admin, wants.url, SUSPENDED)
     await subscribe(admin, other.url, "invoice.issued")
-    await _suspend(api, tenant_id)
+    await suspend(api, tenant_id)
     await sender(api).send_due()
     await sender(api).send_due()
     (got,) = wants.received
@@ -82,7 +62,7 @@ async def test_an_event_comes_once_signed_and_only_to_who_asked(api: Api, receiv
 
 
 async def test_what_is_rolled_back_is_not_told(api: Api, receiver: Starts) -> None:
-    tenant_id, admin = await _tenant(api)
+    tenant_id, admin = await tenant_with_admin(api)
     wants = await receiver()
     await subscribe(admin, wants.url, SUSPENDED)
     with pytest.raises(RuntimeError):
@@ -94,24 +74,24 @@ async def test_what_is_rolled_back_is_not_told(api: Api, receiver: Starts) -> No
 
 
 async def test_a_tenant_without_endpoint_leaves_no_event(api: Api) -> None:
-    tenant_id, _ = await _tenant(api)
-    await _suspend(api, tenant_id)
+    tenant_id, _ = await tenant_with_admin(api)
+    await suspend(api, tenant_id)
     async with api.database.transaction(Scope.platform()) as session:
         assert await session.scalar(select(func.count()).select_from(WebhookEvent)) == 0
 
 
 async def test_a_failed_message_is_tried_again_with_the_same_id_and_body(api: Api, receiver: Starts) -> None:
-    tenant_id, admin = await _tenant(api)
+    tenant_id, admin = await tenant_with_admin(api)
     wants = await receiver(b"HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 4\r\n\r\nbusy")
     await subscribe(admin, wants.url, SUSPENDED)
-    await _suspend(api, tenant_id)
+    await suspend(api, tenant_id)
     sending = sender(api)
     await sending.send_due()
-    _later(seconds=30)
+    later(seconds=30)
     await sending.send_due()
     assert len(wants.received) == 1  # it asked for a minute
     wants.answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
-    _later(seconds=40)
+    later(seconds=40)
     await sending.send_due()
     first, second = wants.received
     assert (first.headers["webhook-id"], first.body) == (second.headers["webhook-id"], second.body)
@@ -122,15 +102,15 @@ async def test_a_failed_message_is_tried_again_with_the_same_id_and_body(api: Ap
 
 
 async def test_after_the_last_attempt_it_is_given_up_and_can_be_replayed(api: Api, receiver: Starts) -> None:
-    tenant_id, admin = await _tenant(api)
+    tenant_id, admin = await tenant_with_admin(api)
     wants = await receiver(b"HTTP/1.1 500 Broken\r\ncontent-length: 0\r\n\r\n")
     endpoint = await subscribe(admin, wants.url, SUSPENDED)
     begun = clock.now()
-    await _suspend(api, tenant_id)
+    await suspend(api, tenant_id)
     sending = sender(api)
     for _ in range(retrying.ATTEMPTS_LIMIT):
         await sending.send_due()
-        _later(hours=25)
+        later(hours=25)
     assert len(wants.received) == retrying.ATTEMPTS_LIMIT
     admin = await api.client("tenant_admin", tenant_id)  # its token has expired long since
     (delivery,) = (await admin.get("/v1/webhook-deliveries", {"state": "given_up"})).json()["items"]
@@ -152,58 +132,20 @@ async def test_after_the_last_attempt_it_is_given_up_and_can_be_replayed(api: Ap
         assert (await session.execute(query)).scalars().all() == ["webhook_endpoint.disabled"]
 
 
-async def test_a_target_that_says_gone_is_switched_off_at_once(api: Api, receiver: Starts) -> None:
-    tenant_id, admin = await _tenant(api)
-    wants = await receiver(b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n")
-    endpoint = await subscribe(admin, wants.url, SUSPENDED)
-    await _suspend(api, tenant_id)
-    await sender(api).send_due()
-    seen = (await admin.get(f"/v1/webhook-endpoints/{endpoint['endpoint_id']}")).json()
-    assert (seen["state"], seen["disabled_reason"]) == ("disabled", "the target answered 410 Gone")
-
-
-@pytest.mark.parametrize(
-    ("language", "subject"), [("zh", "事件推送已停用：127.0.0.1"), ("en", "Webhooks to 127.0.0.1 are")]
-)
-async def test_an_admin_hears_by_mail_that_an_endpoint_was_switched_off(
-    api: Api, receiver: Starts, language: str, subject: str
-) -> None:
-    tenant_id, admin = await _tenant(api)
-    async with api.database.transaction(Scope.platform()) as session:
-        who = {"address": "li@example.com", "name": "Li", "role": "tenant_admin", "language": language}
-        await persons.create(session, tenant_id=tenant_id, password_hash=None, **who)
-    wants = await receiver(b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n")
-    endpoint = await subscribe(admin, wants.url, SUSPENDED)
-    await _suspend(api, tenant_id)
-    await sender(api).send_due()
-    async with api.database.transaction(Scope.platform()) as session:
-        query = select(OutboxMail).where(OutboxMail.kind == mails.DISABLED)
-        mail = (await session.execute(query)).scalar_one()
-        assert (mail.recipient, mail.language) == ("li@example.com", language)
-        draft = await mails.webhook_disabled(Desk(session, mail, api.settings, None))
-        assert draft is not None
-        assert draft.words.subject.startswith(subject)
-        assert endpoint["endpoint_id"] in draft.words.text
-        assert "key=1" not in draft.words.text, "what is behind the host may be a secret"
-    await admin.post(f"/v1/webhook-endpoints/{endpoint['endpoint_id']}/activation")
-    async with api.database.transaction(Scope.platform()) as session:
-        assert await mails.webhook_disabled(Desk(session, mail, api.settings, None)) is None
-
-
 async def test_a_dead_target_holds_up_nobody_else(api: Api, receiver: Starts) -> None:
     """Six tenants whose targets never answer, and one whose target does: it waits for none of them."""
     silent, quick = await Receiver(None).start(), await receiver()
     for number in range(6):
-        tenant_id, admin = await _tenant(api, f"dead-{number}")
+        tenant_id, admin = await tenant_with_admin(api, f"dead-{number}")
         await subscribe(admin, silent.url, SUSPENDED)
-        await _suspend(api, tenant_id)
+        await suspend(api, tenant_id)
     async with api.database.transaction(Scope.platform()) as session:
         await session.execute(update(WebhookEndpoint).values(is_slow=True))  # as after a first failure
     sending = sender(api, slow_places=2)
     assert await sending.begin_due() == 2  # as many as slow ones may be under way
-    tenant_id, admin = await _tenant(api, "alive")
+    tenant_id, admin = await tenant_with_admin(api, "alive")
     await subscribe(admin, quick.url, SUSPENDED)
-    await _suspend(api, tenant_id)
+    await suspend(api, tenant_id)
     assert await sending.begin_due() == 1
     async with asyncio.timeout(TIMEOUT_SECONDS / 2):
         await quick.got_one.wait()
@@ -215,13 +157,13 @@ async def test_a_dead_target_holds_up_nobody_else(api: Api, receiver: Starts) ->
 
 
 async def test_a_redirect_is_not_followed_and_a_long_answer_is_cut(api: Api, receiver: Starts) -> None:
-    tenant_id, admin = await _tenant(api)
+    tenant_id, admin = await tenant_with_admin(api)
     inside = await receiver()
     moved = await receiver(
         f"HTTP/1.1 302 Found\r\nlocation: {inside.url}\r\ncontent-length: 100000\r\n\r\n".encode() + b"\x00x" * 50_000
     )
     await subscribe(admin, moved.url, SUSPENDED)
-    await _suspend(api, tenant_id)
+    await suspend(api, tenant_id)
     await sender(api).send_due()
     assert inside.received == []
     (delivery,) = (await admin.get("/v1/webhook-deliveries")).json()["items"]
@@ -232,40 +174,21 @@ async def test_a_redirect_is_not_followed_and_a_long_answer_is_cut(api: Api, rec
 
 async def test_outside_development_nothing_goes_inside(api: Api, receiver: Starts) -> None:
     """Also for an endpoint that was made before: the address is judged at every attempt."""
-    tenant_id, admin = await _tenant(api)
+    tenant_id, admin = await tenant_with_admin(api)
     inside = await receiver()
     await subscribe(admin, inside.url, SUSPENDED)
-    await _suspend(api, tenant_id)
+    await suspend(api, tenant_id)
     await sender(api, inside_allowed=False).send_due()
     assert inside.received == []
     (delivery,) = (await admin.get("/v1/webhook-deliveries")).json()["items"]
     assert (delivery["attempts"], delivery["last_problem"]) == (1, "The URL begins with https://.")
 
 
-async def test_a_rotated_secret_signs_with_the_former_one_for_a_day(api: Api, receiver: Starts) -> None:
-    tenant_id, admin = await _tenant(api)
-    wants = await receiver()
-    former = await subscribe(admin, wants.url, SUSPENDED, RESTORED)
-    path = f"/v1/webhook-endpoints/{former['endpoint_id']}"
-    new = (await admin.post(f"{path}/secret-rotation")).json()
-    assert new["secret"] != former["secret"]
-    assert "secret" not in (await admin.get(path)).json()
-    await _suspend(api, tenant_id)
-    await sender(api).send_due()
-    assert wants.received[0].is_signed_by(new["secret"])
-    assert wants.received[0].is_signed_by(former["secret"])
-    _later(hours=24, seconds=1)
-    await _restore(api, tenant_id)
-    await sender(api).send_due()
-    assert wants.received[1].is_signed_by(new["secret"])
-    assert not wants.received[1].is_signed_by(former["secret"])
-
-
 async def test_a_window_is_told_to_every_tenant_once(api: Api, receiver: Starts) -> None:
     wants = await receiver()
     told: list[str] = []
     for name in ("one", "two"):
-        tenant_id, admin = await _tenant(api, name)
+        tenant_id, admin = await tenant_with_admin(api, name)
         await subscribe(admin, wants.url, "maintenance_window.announced")
         told.append(tenant_id)
     operator = await api.client("platform_operator")
@@ -280,10 +203,10 @@ async def test_a_window_is_told_to_every_tenant_once(api: Api, receiver: Starts)
 
 
 async def test_the_loop_of_a_worker_sends_until_it_is_stopped(api: Api, receiver: Starts) -> None:
-    tenant_id, admin = await _tenant(api)
+    tenant_id, admin = await tenant_with_admin(api)
     wants, stop = await receiver(), asyncio.Event()
     await subscribe(admin, wants.url, SUSPENDED)
-    await _suspend(api, tenant_id)
+    await suspend(api, tenant_id)
     running = asyncio.create_task(run_sender(api.database, api.settings, stop))
     async with asyncio.timeout(5):
         await wants.got_one.wait()
@@ -294,9 +217,9 @@ async def test_the_loop_of_a_worker_sends_until_it_is_stopped(api: Api, receiver
 async def test_a_defect_with_one_endpoint_stops_no_other(api: Api, receiver: Starts) -> None:
     wants, sending = await receiver(), sender(api)
     for name in ("broken", "whole"):
-        tenant_id, admin = await _tenant(api, name)
+        tenant_id, admin = await tenant_with_admin(api, name)
         endpoint = await subscribe(admin, wants.url, SUSPENDED)
-        await _suspend(api, tenant_id)
+        await suspend(api, tenant_id)
         if name == "broken":
             async with api.database.transaction(Scope.platform()) as session:
                 row = await session.get_one(WebhookEndpoint, (tenant_id, endpoint["endpoint_id"]))
@@ -306,10 +229,10 @@ async def test_a_defect_with_one_endpoint_stops_no_other(api: Api, receiver: Sta
 
 
 async def test_a_claim_of_a_lost_process_runs_out(api: Api, receiver: Starts) -> None:
-    tenant_id, admin = await _tenant(api)
+    tenant_id, admin = await tenant_with_admin(api)
     wants = await receiver()
     await subscribe(admin, wants.url, SUSPENDED)
-    await _suspend(api, tenant_id)
+    await suspend(api, tenant_id)
     async with api.database.transaction(Scope.platform()) as session:
         (delivery,) = (await session.execute(select(WebhookDelivery))).scalars()
         delivery.state, delivery.next_attempt_at = "sending", clock.now() + claims.CLAIM
@@ -320,111 +243,29 @@ async def test_a_claim_of_a_lost_process_runs_out(api: Api, receiver: Starts) ->
     assert len(wants.received) == 1
 
 
-async def test_a_removed_endpoint_hears_nothing_and_loses_its_secret(api: Api, receiver: Starts) -> None:
-    tenant_id, admin = await _tenant(api)
-    wants = await receiver()
-    endpoint = await subscribe(admin, wants.url, SUSPENDED)
-    await _suspend(api, tenant_id)
-    path = f"/v1/webhook-endpoints/{endpoint['endpoint_id']}"
-    assert (await admin.http.delete(path, headers=admin.headers)).status_code == 204
-    await sender(api).send_due()
-    assert wants.received == []
-    assert (await admin.get(path)).status_code == 404
-    async with api.database.transaction(Scope.platform()) as session:
-        assert (await session.execute(select(WebhookEndpoint.sealed_secret))).scalars().all() == [b""]
-
-
-async def test_a_test_message_shows_that_it_works(api: Api, receiver: Starts) -> None:
-    _, admin = await _tenant(api)
-    wants = await receiver()
-    endpoint = await subscribe(admin, wants.url, SUSPENDED)
-    path = f"/v1/webhook-endpoints/{endpoint['endpoint_id']}"
-    made = await admin.post(f"{path}/test")
-    assert made.status_code == 201
-    again = await admin.post(f"{path}/test")  # nobody fills our tables with tests
-    assert (again.status_code, again.json()["code"]) == (409, "webhook_delivery_under_way")
-    assert made.json()["delivery_id"] in again.json()["detail"]
-    await sender(api).send_due()
-    assert len(wants.received) == 1
-    assert wants.received[0].message["type"] == "webhook.test"
-    assert (await admin.post(f"{path}/deactivation", {"reason": "moving"})).json()["state"] == "disabled"
-    assert (await admin.post(f"{path}/test")).json()["code"] == "webhook_endpoint_not_enabled"
-
-
 async def test_what_is_older_than_a_month_is_forgotten(api: Api, receiver: Starts) -> None:
-    tenant_id, admin = await _tenant(api)
+    tenant_id, admin = await tenant_with_admin(api)
     wants = await receiver()
     await subscribe(admin, wants.url, SUSPENDED, RESTORED)
-    await _suspend(api, tenant_id)
+    await suspend(api, tenant_id)
     await sender(api).send_due()
     clock.travel_to(clock.now() + webhook_jobs.KEPT + timedelta(days=1))
-    await _restore(api, tenant_id)
+    await restore(api, tenant_id)
     await webhook_jobs.forget_webhooks(jobs.Runtime(api.database, api.settings))
     admin = await api.client("tenant_admin", tenant_id)
     (left,) = (await admin.get("/v1/webhook-deliveries")).json()["items"]
     assert left["event_type"] == RESTORED
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "code", "field"),
-    [
-        ({"url": "https://x.example.com", "event_types": ["seat.stolen"]}, 422, "webhook_event_type_unknown",
-         "event_types[0]"),
-        ({"url": "https://x.example.com", "event_types": []}, 422, "webhook_event_type_unknown", "event_types"),
-        ({"url": "gopher://x.example.com", "event_types": [SUSPENDED]}, 422, "webhook_target_refused", "url"),
-        ({"url": "https://x.example.com", "event_types": [SUSPENDED], "secret": "mine"}, 400, "validation_failed",
-         "secret"),
-    ],
-)  # fmt: skip
-async def test_bad_endpoints_are_refused_by_name(
-    api: Api, body: dict[str, object], status: int, code: str, field: str
-) -> None:
-    _, admin = await _tenant(api)
-    answer = await admin.post("/v1/webhook-endpoints", body)
-    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (status, code, field)
-
-
-async def test_a_tenant_has_ten_endpoints_at_most(api: Api) -> None:
-    _, admin = await _tenant(api)
-    for number in range(10):
-        await subscribe(admin, f"https://x.example.com/{number}", SUSPENDED)
-    answer = await admin.post("/v1/webhook-endpoints", {"url": "https://x.example.com", "event_types": [SUSPENDED]})
-    assert answer.json()["code"] == "too_many_webhook_endpoints"
-
-
-async def test_one_tenant_neither_sees_nor_hears_another(api: Api, receiver: Starts) -> None:
-    theirs, their_admin = await _tenant(api, "theirs")
-    _, our_admin = await _tenant(api, "ours")
-    wants, over_the_fence = await receiver(), await receiver()
-    endpoint = await subscribe(their_admin, wants.url, SUSPENDED)
-    await subscribe(our_admin, over_the_fence.url, SUSPENDED)
-    await _suspend(api, theirs)
-    await sender(api).send_due()
-    assert over_the_fence.received == []
-    assert (await our_admin.get("/v1/webhook-deliveries")).json()["items"] == []
-    assert (await our_admin.get(f"/v1/webhook-endpoints/{endpoint['endpoint_id']}")).status_code == 404
-    viewer = await api.client("tenant_viewer", theirs)
-    body = {"url": wants.url, "event_types": [SUSPENDED]}
-    assert (await viewer.post("/v1/webhook-endpoints", body)).status_code == 403
-    assert (await our_admin.post("/v1/webhook-endpoints", body | {"tenant_id": theirs})).status_code == 404
-
-
-async def test_a_tenant_has_ten_endpoints_at_most_however_fast_it_asks(api: Api) -> None:
-    _, admin = await _tenant(api)
-    body = {"url": "https://x.example.com", "event_types": [SUSPENDED]}
-    answers = await asyncio.gather(*(admin.post("/v1/webhook-endpoints", body) for _ in range(14)))
-    assert sorted(answer.status_code for answer in answers) == [201] * 10 + [409] * 4
-
-
 async def test_two_workers_send_each_message_once_and_a_dead_ones_message_is_sent_by_the_other(
     api: Api, receiver: Starts
 ) -> None:
-    tenant_id, admin = await _tenant(api)
+    tenant_id, admin = await tenant_with_admin(api)
     wants = await receiver()
     await subscribe(admin, wants.url, SUSPENDED, RESTORED)
     for _ in range(6):
-        await _suspend(api, tenant_id)
-        await _restore(api, tenant_id)
+        await suspend(api, tenant_id)
+        await restore(api, tenant_id)
     await asyncio.gather(sender(api).send_due(), sender(api).send_due(), sender(api).send_due())
     ids = [each.headers["webhook-id"] for each in wants.received]
     assert (len(ids), len(set(ids))) == (12, 12)
@@ -433,7 +274,7 @@ async def test_two_workers_send_each_message_once_and_a_dead_ones_message_is_sen
     endpoint = (await admin.get("/v1/webhook-endpoints")).json()["items"][0]
     moved = {"url": silent.url, "event_types": [SUSPENDED], "description": ""}
     await admin.http.put(f"/v1/webhook-endpoints/{endpoint['endpoint_id']}", json=moved, headers=admin.headers)
-    await _suspend(api, tenant_id)
+    await suspend(api, tenant_id)
     dying = sender(api)
     assert await dying.begin_due() == 1
     async with asyncio.timeout(5):

@@ -8,6 +8,8 @@ import hashlib
 import hmac
 import json
 import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +20,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from infra.kit import clock
+from infra.kit.database import Scope
 from infra.kit.sealing import Seal
+from tenancy import tenants
 from tenancy.webhooks.posting import Poster
 from tenancy.webhooks.sender import Sender
 from tenancy.webhooks.targets import Resolver
@@ -27,6 +32,7 @@ from tests.api import Api, Caller
 TIMEOUT_SECONDS = 30.0
 """Never reached: whoever does not answer is let go by its test."""
 CLOSE_TIMEOUT_SECONDS = 1.0
+SUSPENDED, RESTORED = "tenant.suspended", "tenant.restored"
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,23 @@ class Receiver:
             writer.close()
 
 
+Starts = Callable[..., Awaitable[Receiver]]
+
+
+@asynccontextmanager
+async def receivers() -> AsyncGenerator[Starts]:
+    """Starts receivers, which are stopped at the end."""
+    started: list[Receiver] = []
+
+    async def start(answer: bytes | None = b"HTTP/1.1 204 No Content\r\n\r\n") -> Receiver:
+        started.append(await Receiver(answer).start())
+        return started[-1]
+
+    yield start
+    for each in started:
+        await each.stop()
+
+
 def sender(api: Api, *, inside_allowed: bool = True, slow_places: int = 8) -> Sender:
     """The sending of a worker, very patient."""
     poster = Poster(Resolver(inside_allowed=inside_allowed), timeout_seconds=TIMEOUT_SECONDS)
@@ -118,6 +141,29 @@ async def subscribe(admin: Caller, url: str, *event_types: str) -> dict[str, Any
     answer = await admin.post("/v1/webhook-endpoints", {"url": url, "event_types": list(event_types)})
     assert answer.status_code == 201, answer.text
     return answer.json()
+
+
+async def suspend(api: Api, tenant_id: str) -> None:
+    """The tenant is suspended, which is an event."""
+    async with api.database.transaction(Scope.platform()) as session:
+        await tenants.suspend(session, tenant_id, reason="payment_overdue")
+
+
+async def restore(api: Api, tenant_id: str) -> None:
+    """The tenant is restored, which is another."""
+    async with api.database.transaction(Scope.platform()) as session:
+        await tenants.restore(session, tenant_id)
+
+
+async def tenant_with_admin(api: Api, name: str = "tenant") -> tuple[str, Caller]:
+    """A new tenant's id, and its administrator."""
+    tenant_id = await api.tenant(name)
+    return tenant_id, await api.client("tenant_admin", tenant_id)
+
+
+def later(**pause: float) -> None:
+    """Time passes."""
+    clock.travel_to(clock.now() + timedelta(**pause))
 
 
 def certificate_for(name: str, folder: Path) -> Path:
