@@ -13,7 +13,7 @@ from datetime import date
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import books, contracts, invoices, leases, ledger, order_invoices, usage
+from billing import books, contracts, invoices, leases, ledger, order_ends, order_invoices, usage
 from billing.contracts import get_contract, terms_of
 from billing.models import Contract, Holding, Invoice, OneOffCharge, UnratedCall
 from billing.outages import history
@@ -137,7 +137,7 @@ async def bill_contract(
     """
     month = usage_month.following
     today = clock.today()
-    await leases.lapse_unpaid(session, contract, month.first)
+    await order_ends.lapse_unpaid(session, contract, month.first)
     await ledger.set_off(session, contract.tenant_id, today)
     await leases.open_what_is_paid(session, contract, month.first)
     if contract.ends_on is not None and contract.ends_on < month.first:

@@ -1,7 +1,7 @@
-"""Holdings: what is rented under a contract, ordered, charged, opened, returned and lapsed (rules 2, 4, 5 and 6).
+"""Holdings: what is rented under a contract, ordered, charged, opened and returned (rules 2, 4, 5 and 6).
 
-Provisioning calls this for every order. Each function that changes something locks the tenant and the contract first,
-and leaves the commit to its caller.
+Provisioning calls this for every order; what ends before it opens is in `billing.order_ends`. Each function that
+changes something locks the tenant and the contract first, and leaves the commit to its caller.
 """
 
 from __future__ import annotations
@@ -13,23 +13,21 @@ from datetime import date
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import invoices, ledger, order_invoices, qualifications
+from billing import invoices, ledger, openings, order_invoices, qualifications
 from billing.contracts import check_orderable, get_contract, terms_of
-from billing.errors import NotReturnable, OpeningNeeded, OrderInForce, OrderNotHeld, OrderNotPaid
+from billing.errors import NotReturnable, OrderInForce, OrderNotHeld, OrderNotPaid
 from billing.models import Contract, Holding, Invoice
 from billing.rules.arrears import ranges
 from billing.rules.book import Item
-from billing.rules.invoicing import lapses_on
 from infra.kit import audit, clock, money
 
 __all__ = [
     "OrderedHoldings",
-    "cancel_order",
     "get_contract",
     "is_order_gone",
     "is_order_paid",
-    "lapse_unpaid",
-    "may_open",
+    "is_paid",
+    "lock_order",
     "open_holdings",
     "open_what_is_paid",
     "order_holdings",
@@ -69,7 +67,8 @@ async def order_holdings(
 
     An opening is charged on the third working day before it (the daily job does it then), or now when that day has
     passed. All adds of one order day and effective day are on one invoice: an unpaid earlier one is voided and made
-    again with both. Credit of the tenant is used at once. Raises `ContractNotOpen`, `AfterTheEnd`, `ContractNotFound`.
+    again with both. Credit of the tenant is used at once. Raises `ContractNotOpen`, `AfterTheEnd`, `ContractNotFound`,
+    `InvoiceNotVoidable` where that one has a fapiao.
     """
     if not 1 <= quantity <= MAXIMUM_QUANTITY:
         raise ValueError(f"quantity is {quantity}; expected 1 to {MAXIMUM_QUANTITY}")
@@ -110,78 +109,9 @@ async def order_holdings(
     return OrderedHoldings(numbers, invoice)
 
 
-async def cancel_order(
-    session: AsyncSession, *, tenant_id: str, order_id: str, reason: str, lapses: bool = False
-) -> None:
-    """Take an order back that is unpaid or not in force yet, be it for lack of papers (C19): nothing is owed, what was
-    paid becomes credit (rule 5).
-
-    Where its invoice charges other orders too, it is made again for those. An order that has lapsed already stays
-    so. Without its opening a contract does not open (rule 2): the opening is not cancelled while additions wait for
-    it; where it `lapses`, they lapse with it. Raises `OrderInForce` once the order has opened, `OpeningNeeded`,
-    `OrderNotHeld` for an unknown order.
-    """
-    contract, rows = await _lock_order(session, tenant_id, order_id)
-    today = clock.today()
-    waiting = [row for row in rows if not row.lapsed]
-    if not waiting:
-        return
-    if any(row.opened_on is not None for row in waiting):
-        raise OrderInForce(f"The order {order_id} is open; return what it has opened.", field="order_id")
-    order = waiting[0]
-    is_ready = await qualifications.ready_since(session, contract) is not None
-    may_open = is_ready and await order_invoices.is_opening_paid(session, contract)
-    if order.effective_on <= today and may_open and await _is_paid(session, order):
-        raise OrderInForce(f"The order {order_id} is paid and in force since {order.effective_on}.", field="order_id")
-    if lapses_on(order.effective_on) <= today:
-        await lapse_unpaid(session, contract, today)
-    for row in waiting:
-        row.lapsed = True
-    await order_invoices.recharge_without(session, contract, order, reason=reason, today=today)
-    if order.opening and not lapses:
-        await _check_nothing_waits_for_it(session, contract)
-    await order_invoices.let_go_without_opening(session, contract)
-    await ledger.set_off(session, tenant_id, today)
-    await audit.record(session, tenant_id, "order.cancelled", order_id, reason=reason)
-
-
-async def lapse_unpaid(session: AsyncSession, contract: Contract, today: date) -> int:
-    """Orders not paid by the end of their month are gone, their invoices void (rule 5); returns how many holdings.
-
-    The contract is locked by the caller, who calls `ledger.set_off` afterwards.
-    """
-    query = select(Holding).where(
-        Holding.tenant_id == contract.tenant_id,
-        Holding.contract_id == contract.contract_id,
-        Holding.opened_on.is_(None),
-        Holding.lapsed.is_(False),
-        Holding.effective_on < today.replace(day=1),
-    )
-    rows = (await session.execute(query)).scalars().all()
-    due = await order_invoices.invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows})
-    lapsed: list[Holding] = []
-    never_opens = await _never_opens(session, contract, today) if rows else False
-    for row in rows:
-        invoice = due.get(row.order_invoice_id or "")
-        is_paid = row.invoiced_on is not None and (invoice is None or ledger.is_settled(invoice))
-        if lapses_on(row.effective_on) <= today and (never_opens or not is_paid):
-            row.lapsed = True
-            lapsed.append(row)
-    for invoice_id in dict.fromkeys(row.order_invoice_id for row in lapsed):
-        if invoice_id is not None and due[invoice_id].voided_at is None:
-            reason = "the papers never came" if never_opens else "not paid by the end of its month"
-            await invoices.void(session, due[invoice_id], reason=reason)
-    for order_id in dict.fromkeys(row.order_id for row in lapsed):
-        await audit.record(session, contract.tenant_id, "order.lapsed", order_id)
-    lapsed += await order_invoices.let_go_without_opening(session, contract)
-    if lapsed:
-        await _note_lapsed_contract(session, contract, today)
-    return len(lapsed)
-
-
 async def open_holdings(session: AsyncSession, *, tenant_id: str, order_id: str, on: date) -> None:
     """An order is open from this day on; what is open already stays as it is. Raises `OrderNotPaid`, `OrderInForce`."""
-    contract, rows = await _lock_order(session, tenant_id, order_id)
+    contract, rows = await lock_order(session, tenant_id, order_id)
     waiting = [row for row in rows if row.opened_on is None]
     if any(row.lapsed for row in waiting):
         raise OrderInForce(f"The order {order_id} has lapsed or was cancelled; place it again.", field="order_id")
@@ -189,9 +119,9 @@ async def open_holdings(session: AsyncSession, *, tenant_id: str, order_id: str,
         return
     if waiting[0].effective_on > on:
         raise OrderNotPaid(f"The order {order_id} opens on {waiting[0].effective_on}, not before.", field="order_id")
-    if not await _is_paid(session, waiting[0]):
+    if not await is_paid(session, waiting[0]):
         raise OrderNotPaid(f"The order {order_id} is not paid; nothing opens unpaid.", field="order_id")
-    if not await order_invoices.may_open(session, contract, opening=waiting[0].opening):
+    if not await openings.may_open(session, contract, opening=waiting[0].opening):
         raise OrderNotPaid(f"The order {order_id} waits for the contract's opening.", field="order_id")
     await _open(session, contract, waiting, on)
 
@@ -225,7 +155,7 @@ async def open_what_is_paid(session: AsyncSession, contract: Contract, first_of_
             continue
         opened_on = max(row.effective_on, paid_on, ready_since)
         is_in_time = contract.ends_on is None or opened_on <= contract.ends_on
-        if is_in_time and await order_invoices.may_open(session, contract, opening=row.opening):
+        if is_in_time and await openings.may_open(session, contract, opening=row.opening):
             await _open(session, contract, [row], opened_on)
             opened += 1
     return opened
@@ -280,11 +210,6 @@ async def return_holdings(
     )
 
 
-async def may_open(session: AsyncSession, contract: Contract, *, opening: bool) -> bool:
-    """Whether the contract's opening lets an order open: itself once it is paid, an addition once it has opened."""
-    return await order_invoices.may_open(session, contract, opening=opening)
-
-
 async def is_order_gone(session: AsyncSession, *, tenant_id: str, order_id: str) -> bool:
     """Whether an order has lapsed or was taken back."""
     return (await _any_holding(session, tenant_id, order_id)).lapsed
@@ -293,7 +218,7 @@ async def is_order_gone(session: AsyncSession, *, tenant_id: str, order_id: str)
 async def is_order_paid(session: AsyncSession, *, tenant_id: str, order_id: str) -> bool:
     """Whether an order may open: its invoice is settled, or there was nothing to pay; False once it has lapsed."""
     row = await _any_holding(session, tenant_id, order_id)
-    return not row.lapsed and await _is_paid(session, row)
+    return not row.lapsed and await is_paid(session, row)
 
 
 async def order_invoice(session: AsyncSession, tenant_id: str, order_id: str) -> Invoice | None:
@@ -302,16 +227,8 @@ async def order_invoice(session: AsyncSession, tenant_id: str, order_id: str) ->
     return None if row.order_invoice_id is None else await invoices.get(session, tenant_id, row.order_invoice_id)
 
 
-async def _check_nothing_waits_for_it(session: AsyncSession, contract: Contract) -> None:
-    left = await order_invoices.without_opening(session, contract)
-    if left:
-        waiting = ", ".join(dict.fromkeys(row.order_id for row in left))
-        raise OpeningNeeded(
-            f"Nothing of this contract opens without it; cancel what waits for it first: {waiting}.", field="order_id"
-        )
-
-
-async def _lock_order(session: AsyncSession, tenant_id: str, order_id: str) -> tuple[Contract, Sequence[Holding]]:
+async def lock_order(session: AsyncSession, tenant_id: str, order_id: str) -> tuple[Contract, Sequence[Holding]]:
+    """The contract of an order, locked after its tenant, and the order's holdings. Raises `OrderNotHeld`."""
     contract_id = (await _any_holding(session, tenant_id, order_id)).contract_id
     contract = await get_contract(session, tenant_id, contract_id, for_update=True)
     query = (
@@ -337,7 +254,8 @@ async def _any_holding(session: AsyncSession, tenant_id: str, order_id: str) -> 
     return row
 
 
-async def _is_paid(session: AsyncSession, row: Holding) -> bool:
+async def is_paid(session: AsyncSession, row: Holding) -> bool:
+    """Whether the invoice that charges a holding's order is settled, or there was nothing to pay."""
     if row.invoiced_on is None:
         return False
     if row.order_invoice_id is None:
@@ -375,25 +293,3 @@ async def _first_opened_on(session: AsyncSession, contract: Contract) -> date | 
         Holding.tenant_id == contract.tenant_id, Holding.contract_id == contract.contract_id
     )
     return await session.scalar(query)
-
-
-async def _never_opens(session: AsyncSession, contract: Contract, today: date) -> bool:
-    """Whether the contract is over and the papers that its orders waited for have not come."""
-    is_over = contract.ends_on is not None and contract.ends_on < today
-    return is_over and await qualifications.ready_since(session, contract) is None
-
-
-async def _note_lapsed_contract(session: AsyncSession, contract: Contract, today: date) -> None:
-    """A contract whose opening was never paid has lapsed with its last order."""
-    if contract.state != "signed" or contract.opens_on >= today:
-        return
-    left = await session.scalar(
-        select(func.count()).where(
-            Holding.tenant_id == contract.tenant_id,
-            Holding.contract_id == contract.contract_id,
-            Holding.lapsed.is_(False),
-        )
-    )
-    if not left:
-        contract.state = "lapsed"
-        await audit.record(session, contract.tenant_id, "contract.lapsed", contract.contract_id)

@@ -9,7 +9,7 @@ of one source to one invoice or refund. What is owed and what is left are sums o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -95,21 +95,7 @@ async def set_off(session: AsyncSession, tenant_id: str, on: date) -> list[Invoi
     await session.flush()
     invoices = await open_invoices(session, tenant_id)
     sources = await credits_of(session, tenant_id) if invoices else []
-    if not sources:
-        return []
-    by_id = {invoice.invoice_id: invoice for invoice in invoices}
-    shares, _ = allocate(
-        sum((source.left for source in sources), money.ZERO),
-        [
-            OpenInvoice(each.invoice_id, each.due_on, each.issued_on, each.total - each.paid, _place(each.reason))
-            for each in invoices
-        ],
-    )
-    purse = _Purse(sources)
-    parts = [
-        (source_id, by_id[share.key], amount) for share in shares for source_id, amount in purse.take(share.amount)
-    ]
-    return await _pay(session, tenant_id, parts, on)
+    return await _spend(session, tenant_id, sources, invoices, on)
 
 
 async def left_of(session: AsyncSession, tenant_id: str, source_id: str) -> Decimal:
@@ -125,6 +111,36 @@ async def use_for(session: AsyncSession, source_id: str, invoice: Invoice, on: d
     if amount <= 0 or invoice.voided_at is not None:
         return []
     return await _pay(session, invoice.tenant_id, [(source_id, invoice, amount)], on)
+
+
+async def paid_with(session: AsyncSession, tenant_id: str, invoice_ids: Iterable[str]) -> dict[str, Decimal]:
+    """What some invoices have been paid with: CNY by source, in the order in which it was used."""
+    query = (
+        select(Allocation.source_id, func.sum(Allocation.amount))
+        .where(
+            Allocation.tenant_id == tenant_id,
+            Allocation.invoice_id.in_(list(invoice_ids)),
+            Allocation.undone_at.is_(None),
+        )
+        .group_by(Allocation.source_id)
+        .order_by(func.min(Allocation.allocation_id))
+    )
+    return {row[0]: row[1] for row in await session.execute(query)}
+
+
+async def use_again(
+    session: AsyncSession, tenant_id: str, paid: Mapping[str, Decimal], invoices: Sequence[Invoice], on: date
+) -> list[Invoice]:
+    """Use what invoices were paid with (`paid_with`) that are void now for those in their place, before anything else.
+
+    Partial payments stay (rule 8): making an invoice again takes nothing from what was paid for it. Of these invoices
+    the oldest due comes first; what they do not need is credit. Returns those that are settled by it.
+    """
+    await session.flush()
+    left = await journal.of_subjects(session, tenant_id, "credit", list(paid))
+    kept = [Credit(source_id, on, min(paid[source_id], -left[source_id])) for source_id in paid if source_id in left]
+    still_open = [each for each in invoices if each.voided_at is None and each.paid < each.total]
+    return await _spend(session, tenant_id, kept, still_open, on)
 
 
 async def pay_out(session: AsyncSession, tenant_id: str, refund: Refund, *, only_from: str | None = None) -> bool:
@@ -195,6 +211,25 @@ async def undo(
         invoice.paid_on = None
     await journal.post(session, tenant_id, entries)
     await session.flush()
+
+
+async def _spend(
+    session: AsyncSession, tenant_id: str, sources: Sequence[Credit], invoices: Sequence[Invoice], on: date
+) -> list[Invoice]:
+    """Set credits, in their order, against open invoices in that of rule 8; returns those that are settled by it."""
+    by_id = {invoice.invoice_id: invoice for invoice in invoices}
+    shares, _ = allocate(
+        sum((source.left for source in sources), money.ZERO),
+        [
+            OpenInvoice(each.invoice_id, each.due_on, each.issued_on, each.total - each.paid, _place(each.reason))
+            for each in invoices
+        ],
+    )
+    purse = _Purse(sources)
+    parts = [
+        (source_id, by_id[share.key], amount) for share in shares for source_id, amount in purse.take(share.amount)
+    ]
+    return await _pay(session, tenant_id, parts, on) if parts else []
 
 
 async def _pay(

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing import books, invoices, ledger
-from billing.contracts import ADVANCE_ORDERS, get_contract, terms_of
+from billing.contracts import terms_of
 from billing.errors import InvoiceNotVoidable
 from billing.fapiao.records import has_fapiao
 from billing.models import Contract, Holding, Invoice, RentCharge
@@ -22,7 +22,7 @@ from billing.rules.invoicing import addition_invoice, opening_dates, opening_inv
 from billing.rules.lines import InvoiceDraft
 from billing.rules.months import Month
 from billing.rules.volume import counted_seats
-from infra.kit import audit, clock, jobs, money, reasons
+from infra.kit import money
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,9 @@ class OrderGroup:
 async def charge(session: AsyncSession, contract: Contract, group: OrderGroup, *, today: date) -> Invoice | None:
     """Make the group's invoice, or make it again with what was ordered since; None when there is nothing to charge now.
 
-    What is paid already stays as it is; an opening waits for its day of issue. The contract is locked by the caller,
-    who calls `ledger.set_off` afterwards.
+    What is paid already stays as it is, and so does a part that was paid of an invoice that is made again; an opening
+    waits for its day of issue. The contract is locked by the caller, who calls `ledger.set_off` afterwards. Raises
+    `InvoiceNotVoidable` where an unpaid invoice of the group has a fapiao, or its credit note was paid out.
     """
     rows = await books.holding_rows(session, contract)
     waiting = await _waiting(session, contract, [row for row in rows if group.holds(row)])
@@ -58,12 +59,16 @@ async def charge(session: AsyncSession, contract: Contract, group: OrderGroup, *
     if group.opening and opening_dates(terms_of(contract, contract.opens_on), contract.opens_on)[0].day > today:
         return None
     unpaid = await invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in waiting})
+    paid = await ledger.paid_with(session, contract.tenant_id, unpaid)
     for invoice in unpaid.values():
+        await check_voidable(session, invoice)
         await invoices.void(session, invoice, reason="made again with later orders of the same day")
-    has_opened = group.opening and _is_charged_besides(rows, waiting)
+    has_opened = group.opening and await _is_opening_charged(session, rows, waiting)
     draft = await _draft(session, contract, replace(group, opening=group.opening and not has_opened), waiting)
     invoice = None if draft is None else await invoices.issue(session, contract, draft)
     await _note(session, contract, waiting, draft, invoice, today=today)
+    if invoice is not None:
+        await ledger.use_again(session, contract.tenant_id, paid, [invoice], today)
     return invoice
 
 
@@ -76,7 +81,7 @@ async def upcoming(session: AsyncSession, contract: Contract, group: OrderGroup)
     waiting = await _waiting(session, contract, [row for row in rows if group.holds(row)])
     if not waiting:
         return None
-    has_opened = group.opening and _is_charged_besides(rows, waiting)
+    has_opened = group.opening and await _is_opening_charged(session, rows, waiting)
     return await _draft(session, contract, replace(group, opening=group.opening and not has_opened), waiting)
 
 
@@ -85,6 +90,7 @@ async def recharge_without(
 ) -> None:
     """Void the invoice of a cancelled order, and make it again for the orders that shared it.
 
+    What was paid on it is used for those first, so that they stay paid; the caller calls `ledger.set_off` afterwards.
     Raises `InvoiceNotVoidable` for one that has a fapiao, or whose credit note was paid out.
     """
     await session.flush()
@@ -98,9 +104,9 @@ async def recharge_without(
 async def recharge_cut_at(session: AsyncSession, contract: Contract, ended_before: date, *, today: date) -> None:
     """After a renewal: make the invoices again that charge the month of the old end only up to it (rule 11).
 
-    What the new ones add is due with them, before their orders open. A renewal comes a month before the end, so that
-    nothing of that month is open yet. The contract is locked by the caller. Raises `InvoiceNotVoidable` for an invoice
-    that has a fapiao, or whose credit note was paid out.
+    What the new ones add is due with them, before their orders open; what was paid stays with them. A renewal comes a
+    month before the end, so that nothing of that month is open yet. The contract is locked by the caller. Raises
+    `InvoiceNotVoidable` for an invoice that has a fapiao, or whose credit note was paid out.
     """
     month = Month.of(ended_before)
     query = (
@@ -132,106 +138,13 @@ async def recharge_cut_at(session: AsyncSession, contract: Contract, ended_befor
     await ledger.set_off(session, contract.tenant_id, today)
 
 
-async def void_unpaid(session: AsyncSession, tenant_id: str, invoice_id: str, *, reason: str) -> Invoice:
-    """Void the unpaid invoice of orders: they lapse, and a part already paid is credit (rule 5).
-
-    Raises `InvoiceNotFound`, `InvoiceNotVoidable` for any other invoice, `InvalidInput` for an empty reason.
-    """
-    reason = reasons.given(reason)
-    contract_id = (await invoices.get(session, tenant_id, invoice_id)).contract_id
-    contract = await get_contract(session, tenant_id, contract_id, for_update=True)
-    invoice = await invoices.get(session, tenant_id, invoice_id)
-    if invoice.reason not in ledger.ORDER_REASONS or invoice.voided_at is not None or ledger.is_settled(invoice):
-        raise InvoiceNotVoidable(
-            f"The invoice {invoice.number} is {_state(invoice)}; only an unpaid invoice of an order can be voided.",
-            field="invoice_id",
-        )
-    opened = [
-        row
-        for row in await books.holding_rows(session, contract)
-        if row.order_invoice_id == invoice_id and row.opened_on is not None
-    ]
-    if opened:
-        raise InvoiceNotVoidable(f"What {invoice.number} charges is open already; return it.", field="invoice_id")
-    await _check_voidable(session, invoice)
-    await invoices.void(session, invoice, reason=reason)
-    await session.execute(
-        update(Holding)
-        .where(Holding.tenant_id == tenant_id, Holding.order_invoice_id == invoice_id)
-        .values(lapsed=True)
-        .execution_options(synchronize_session="fetch")
-    )
-    await let_go_without_opening(session, contract)
-    await ledger.set_off(session, tenant_id, clock.today())
-    await jobs.defer(session, ADVANCE_ORDERS, lock=f"tenant:{tenant_id}", tenant_id=tenant_id)
-    return invoice
-
-
-async def without_opening(session: AsyncSession, contract: Contract) -> list[Holding]:
-    """What waits under a contract that has not opened and that nothing opens any more.
-
-    It opens with the orders that its opening invoice charges, or will charge: with them the deposit is paid (C4, C6).
-    """
-    rows = [row for row in await books.holding_rows(session, contract) if not row.lapsed]
-    if contract.state == "open" or any(row.opened_on is not None for row in rows):
-        return []
-    known = await invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows if row.opening})
-    for row in rows:
-        if row.opening and (row.order_invoice_id is None or known[row.order_invoice_id].reason == "opening"):
-            return []
-    return rows
-
-
-async def let_go_without_opening(session: AsyncSession, contract: Contract) -> list[Holding]:
-    """Additions whose opening is gone lapse with it; what was paid for them is credit (rules 2 and 5).
-
-    The contract is locked by the caller, who calls `ledger.set_off` afterwards. Returns what has lapsed.
-    """
-    await session.flush()
-    rows = await without_opening(session, contract)
-    charged_by = await invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in rows})
-    for row in rows:
-        row.lapsed = True
-    for invoice in charged_by.values():
-        if invoice.voided_at is None:
-            await invoices.void(session, invoice, reason="the contract's opening is gone")
-    for order_id in dict.fromkeys(row.order_id for row in rows):
-        await audit.record(session, contract.tenant_id, "order.lapsed", order_id)
-    await session.flush()
-    return rows
-
-
-async def may_open(session: AsyncSession, contract: Contract, *, opening: bool) -> bool:
-    """Whether an order may open as far as the contract's opening goes (C6, rule 2).
-
-    The opening may once its invoice is settled, whatever joined it later; an addition once the contract has opened.
-    """
-    if contract.state == "open":
-        return True
-    rows = [row for row in await books.holding_rows(session, contract) if not row.lapsed]
-    if any(row.opened_on is not None for row in rows):
-        return True
-    return opening and await is_opening_paid(session, contract)
-
-
-async def is_opening_paid(session: AsyncSession, contract: Contract) -> bool:
-    """Whether the contract has opened, or its opening invoice is settled, or asked for nothing."""
-    rows = [row for row in await books.holding_rows(session, contract) if not row.lapsed]
-    if contract.state == "open" or any(row.opened_on is not None for row in rows):
-        return True
-    charged = [row for row in rows if row.opening and row.invoiced_on is not None]
-    known = await invoices_by_id(session, contract.tenant_id, {row.order_invoice_id for row in charged})
-    by = [known.get(row.order_invoice_id or "") for row in charged]
-    return any(each is None or (each.reason == "opening" and ledger.is_settled(each)) for each in by)
-
-
 async def withdraw(session: AsyncSession, contract: Contract, invoice: Invoice, *, reason: str) -> None:
     """Void an invoice of orders, which are charged by none then: the caller charges them again, or lets them go.
 
     The contract is locked by the caller, who calls `ledger.set_off` afterwards. Raises `InvoiceNotVoidable` for one
     that has a fapiao, or whose credit note was paid out.
     """
-    await _check_voidable(session, invoice)
+    await check_voidable(session, invoice)
     await invoices.void(session, invoice, reason=reason)
     await session.execute(
         update(Holding)
@@ -248,28 +161,31 @@ async def withdraw(session: AsyncSession, contract: Contract, invoice: Invoice, 
 async def _make_again(
     session: AsyncSession, contract: Contract, of_group: Holding, invoice: Invoice, *, reason: str, today: date
 ) -> None:
+    paid = await ledger.paid_with(session, contract.tenant_id, [invoice.invoice_id])
     await withdraw(session, contract, invoice, reason=reason)
-    await charge(session, contract, OrderGroup.of(of_group), today=today)
+    made = await charge(session, contract, OrderGroup.of(of_group), today=today)
+    if made is not None:
+        await ledger.use_again(session, contract.tenant_id, paid, [made], today)
 
 
-async def _check_voidable(session: AsyncSession, invoice: Invoice) -> None:
+async def check_voidable(session: AsyncSession, invoice: Invoice) -> None:
     """Refuse to void by a decision what a fapiao was issued for, or what gave credit that is with the tenant."""
+    obstacle = await what_keeps(session, invoice)
+    if obstacle is not None:
+        raise InvoiceNotVoidable(f"The invoice {invoice.number} {obstacle}", field="invoice_id")
+
+
+async def what_keeps(session: AsyncSession, invoice: Invoice) -> str | None:
+    """What an invoice has or was that it cannot be voided with, and what to do first; None where it can."""
     if await has_fapiao(session, invoice.tenant_id, invoice.invoice_id):
-        raise InvoiceNotVoidable(f"The invoice {invoice.number} has a fapiao: void that first.", field="invoice_id")
+        return "has a fapiao: void that first."
     for note in await invoices.notes_on(session, invoice):
+        if await has_fapiao(session, invoice.tenant_id, note.invoice_id):
+            return f"was credited by {note.number}, which has a fapiao: void that first."
         refunds = await ledger.refunds_from(session, invoice.tenant_id, note.invoice_id)
         if refunds:
-            raise InvoiceNotVoidable(
-                f"The invoice {invoice.number} was credited by {note.number}, and that credit was paid out: reverse "
-                f"{', '.join(refunds)} first.",
-                field="invoice_id",
-            )
-
-
-def _state(invoice: Invoice) -> str:
-    if invoice.voided_at is not None:
-        return "void already"
-    return "paid" if ledger.is_settled(invoice) else f"a {invoice.reason} invoice"
+            return f"was credited by {note.number}, and that credit was paid out: reverse {', '.join(refunds)} first."
+    return None
 
 
 async def invoices_by_id(
@@ -290,13 +206,18 @@ async def _waiting(session: AsyncSession, contract: Contract, ordered: Sequence[
     return [row for row in rows if row.order_invoice_id is None or not ledger.is_settled(known[row.order_invoice_id])]
 
 
-def _is_charged_besides(rows: Sequence[Holding], waiting: Sequence[Holding]) -> bool:
-    """Whether the opening has been charged and paid before: what joins it now is an addition of the same day."""
+async def _is_opening_charged(session: AsyncSession, rows: Sequence[Holding], waiting: Sequence[Holding]) -> bool:
+    """Whether the opening has been charged and paid before: what joins it now is an addition of the same day.
+
+    What joined it before does not count: the deposit is on the opening's own invoice, which may be unpaid again (C4).
+    """
     pending = {(row.item, row.number) for row in waiting}
-    return any(
-        row.opening and row.invoiced_on is not None and not row.lapsed and (row.item, row.number) not in pending
-        for row in rows
-    )
+    others = [row for row in rows if row.opening and not row.lapsed and (row.item, row.number) not in pending]
+    if any(row.opened_on is not None for row in others):
+        return True
+    tenant_id = waiting[0].tenant_id
+    known = await invoices_by_id(session, tenant_id, {row.order_invoice_id for row in others})
+    return any(invoice.reason == "opening" for invoice in known.values())
 
 
 async def _draft(

@@ -13,10 +13,10 @@ from datetime import date
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import books, ledger, order_invoices
+from billing import books, invoices, ledger, order_invoices
 from billing.contracts import check_orderable
 from billing.errors import OrderNotMovable
-from billing.models import Contract, Holding
+from billing.models import Contract, Holding, Invoice
 from billing.order_invoices import OrderGroup
 from billing.rules.invoicing import lapses_on
 from infra.kit import audit, clock, money
@@ -57,15 +57,21 @@ async def plan(session: AsyncSession, contract: Contract, order_id: str) -> Move
         )
     opening = [row for row in held if row.opening]
     of_opening = rows[0].opening and not await _any_paid_or_open(session, contract, opening)
+    if not of_opening and await _is_opening_itself(session, rows[0]):
+        raise OrderNotMovable(
+            "What opens with the contract moves as a whole, and some of it is paid; cancel that first.",
+            field="order_id",
+        )
     return Move(contract, opening if of_opening else rows, of_opening)
 
 
 async def carry_out(session: AsyncSession, move: Move, effective_on: date) -> None:
     """Void what charges the orders, and charge them for the new day; a part that was paid is used for it.
 
-    Where their invoice charges other orders too, it is made again for those. Raises `ContractNotOpen`,
-    `ContractRefused` or `AfterTheEnd` for a day outside the contract, `OrderNotMovable` where additions would come
-    before the opening, `InvoiceNotVoidable` for an invoice that has a fapiao.
+    Where their invoice charges other orders too, it is made again for those, and the part is used for what is due first
+    of them all. Raises `ContractNotOpen`, `ContractRefused` or `AfterTheEnd` for a day outside the contract,
+    `OrderNotMovable` where additions would come before the opening, `InvoiceNotVoidable` for an invoice that has a
+    fapiao.
     """
     contract, today = move.contract, clock.today()
     opening = move.opens_contract(effective_on)
@@ -76,6 +82,7 @@ async def carry_out(session: AsyncSession, move: Move, effective_on: date) -> No
     charged_by = await order_invoices.invoices_by_id(
         session, contract.tenant_id, {row.order_invoice_id for row in move.rows}
     )
+    paid = await ledger.paid_with(session, contract.tenant_id, charged_by)
     for invoice in charged_by.values():
         await order_invoices.withdraw(session, contract, invoice, reason=f"moved to {effective_on}")
     for row in move.rows:
@@ -83,11 +90,21 @@ async def carry_out(session: AsyncSession, move: Move, effective_on: date) -> No
         row.invoiced_on, row.order_invoice_id, row.deposit_asked = None, None, money.ZERO
     await session.flush()
     new = OrderGroup(opening, today, effective_on)
-    for group in sorted(groups, key=lambda each: (each.ordered_on, each.effective_on)):
-        if not (group.opening and opening):  # an opening has one invoice, which is made below
-            await order_invoices.charge(session, contract, group, today=today)
-    await order_invoices.charge(session, contract, new, today=today)
+    # An opening has one invoice, which is that of the new day.
+    stay = {each for each in groups if not (each.opening and opening)}
+    made: list[Invoice] = []
+    for group in [*sorted(stay, key=lambda each: (each.ordered_on, each.effective_on)), new]:
+        invoice = await order_invoices.charge(session, contract, group, today=today)
+        made += [] if invoice is None else [invoice]
+    await ledger.use_again(session, contract.tenant_id, paid, made, today)
     await ledger.set_off(session, contract.tenant_id, today)
+
+
+async def _is_opening_itself(session: AsyncSession, row: Holding) -> bool:
+    """Whether the contract's opening invoice charges it, which asks for the deposit (C4)."""
+    if row.order_invoice_id is None:
+        return False
+    return (await invoices.get(session, row.tenant_id, row.order_invoice_id)).reason == "opening"
 
 
 async def _any_paid_or_open(session: AsyncSession, contract: Contract, rows: Sequence[Holding]) -> bool:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import dunning, journal, leases, ledger
+from billing import dunning, journal, ledger, order_ends
 from billing.contracts import get_contract
 from billing.errors import (
     PaidThroughStripe,
@@ -212,4 +212,4 @@ async def _lapse_orders(session: AsyncSession, tenant_id: str, today: date) -> N
     )
     for contract_id in (await session.execute(query)).scalars().all():
         contract = await get_contract(session, tenant_id, contract_id, for_update=True)
-        await leases.lapse_unpaid(session, contract, today)
+        await order_ends.lapse_unpaid(session, contract, today)

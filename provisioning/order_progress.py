@@ -12,7 +12,7 @@ from typing import cast
 from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import contracts, leases, qualifications
+from billing import contracts, leases, openings, order_ends, qualifications
 from billing.models import Contract
 from infra.kit import audit, clock, jobs, logs
 from infra.kit.database import Scope
@@ -33,6 +33,8 @@ OPENING = "opening"
 """What an order can be held back by: the tenant's papers (C19), or the opening of its contract (rule 2)."""
 
 WHY_LAPSED = {PAPERS: "the papers never came", OPENING: "the contract never opened"}
+UNPAID = "not paid by the end of its month"
+WHY_GONE = "its invoice was voided, or the opening that it waited for is gone"
 
 MAX_ORDERS_A_RUN = 1_000
 """Of one tenant; what is left waits for the next run, a minute later."""
@@ -85,6 +87,9 @@ async def advance_order(session: AsyncSession, tenant_id: str, order_id: str) ->
     today = clock.today()
     ready_since = await qualifications.ready_since(session, contract)
     adds, of = order.kind != "return", {"tenant_id": tenant_id, "order_id": order_id}
+    if adds:
+        await order_ends.lapse_if_opening_is_gone(session, contract)
+    is_gone = adds and await leases.is_order_gone(session, **of)
     step = order_steps.next_step(
         cast("OrderKind", order.kind),
         order.state,
@@ -93,9 +98,10 @@ async def advance_order(session: AsyncSession, tenant_id: str, order_id: str) ->
         is_paid=adds and await leases.is_order_paid(session, **of),
         contract_ended=contract.ends_on is not None and today > contract.ends_on,
         has_papers=ready_since is not None,
-        has_opening=not adds or await leases.may_open(session, contract, opening=order.kind == "opening"),
-        is_gone=adds and await leases.is_order_gone(session, **of),
+        has_opening=not adds or await openings.may_open(session, contract, opening=order.kind == "opening"),
+        is_gone=is_gone,
     )
+    facts: dict[str, object] = {"quantity": order.quantity}
     match step:
         case Step.WAIT:
             return step
@@ -114,12 +120,14 @@ async def advance_order(session: AsyncSession, tenant_id: str, order_id: str) ->
         case Step.CLOSE:
             await _close(session, order)
         case Step.LAPSE:
-            reason = WHY_LAPSED.get(order.held_back_by or "", "not paid by the end of its month")
-            await leases.cancel_order(session, **of, reason=reason, lapses=True)
+            is_late = today > order_steps.last_day_to_pay(order.effective_on)
+            why = WHY_GONE if is_gone and not is_late else UNPAID
+            facts["reason"] = reason = WHY_LAPSED.get(order.held_back_by or "", why)
+            await order_ends.lapse_order(session, **of, reason=reason)
             await orders.drop(session, order, state="lapsed")
     if step != Step.HOLD_BACK:
         order.held_back_by = None
-        await audit.record(session, tenant_id, f"seat_order.{order.state}", order_id, quantity=order.quantity)
+        await audit.record(session, tenant_id, f"seat_order.{order.state}", order_id, **facts)
     order.changed_at = clock.now()
     await session.flush()
     log.info("seat_order.advanced", tenant_id=tenant_id, order_id=order_id, state=order.state)

@@ -11,7 +11,7 @@ from sqlalchemy import Integer, Select, func, insert, select, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import contracts, leases
+from billing import contracts, leases, order_ends
 from billing.models import Contract, Holding
 from billing.rules.book import Item
 from infra.kit import audit, clock, jobs, logs, reasons
@@ -165,7 +165,7 @@ async def cancel_order(session: AsyncSession, *, order_id: str, tenant_id: str |
         raise OrderNotCancellable(
             f"The order is {order.state}; only what has not taken effect can be cancelled.", field="order_id"
         )
-    await leases.cancel_order(
+    await order_ends.cancel_order(
         session, tenant_id=order.tenant_id, order_id=order.order_id, reason=reason or "cancelled on request"
     )
     await drop(session, order, state="cancelled")

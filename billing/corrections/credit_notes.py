@@ -19,8 +19,10 @@ from billing.rules.credit_notes import (
     CorrectedLine,
     CreditRefused,
     credit_note,
+    lapsed_credit,
     whole_credit,
 )
+from billing.rules.lines import InvoiceDraft
 from billing.rules.reading import Reader
 from infra.kit import audit, clock, money, reasons
 
@@ -82,6 +84,30 @@ async def issue(
         )
     today = clock.today()
     draft = credit_note(corrected, credited, on=today, reason=reason, inputs=inputs)
+    note = await _write(session, contract, invoice, draft, reason=reason)
+    await ledger.set_off(session, invoice.tenant_id, today)
+    await dunning.clear_if_settled(session, invoice.tenant_id, today)
+    return note
+
+
+async def credit_lapsed(session: AsyncSession, contract: Contract, invoice: Invoice, *, reason: str) -> Invoice | None:
+    """Credit all that stands of the invoice of orders that have lapsed, deposits too, where it cannot be void (rule 5).
+
+    What is open of it is paid first, the rest is credit; None where notes have credited all of it before. The caller
+    has locked tenant and contract, sees to what the holdings say of their deposits, and calls `ledger.set_off`.
+    """
+    corrected = await corrected_invoice(session, invoice)
+    credited = lapsed_credit(corrected)
+    if not credited:
+        return None
+    draft = credit_note(corrected, credited, on=clock.today(), reason=reason, with_deposits=True)
+    return await _write(session, contract, invoice, draft, reason=reason)
+
+
+async def _write(
+    session: AsyncSession, contract: Contract, invoice: Invoice, draft: InvoiceDraft, *, reason: str
+) -> Invoice:
+    """The note, which pays what is open of its invoice first."""
     note = await invoices.issue(session, contract, draft, corrects_invoice_id=invoice.invoice_id)
     await audit.record(
         session,
@@ -92,9 +118,7 @@ async def issue(
         amount=money.amount_text(-note.total),
         reason=reason,
     )
-    await ledger.use_for(session, note.invoice_id, invoice, today)
-    await ledger.set_off(session, invoice.tenant_id, today)
-    await dunning.clear_if_settled(session, invoice.tenant_id, today)
+    await ledger.use_for(session, note.invoice_id, invoice, clock.today())
     return note
 
 

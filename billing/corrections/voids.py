@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import dunning, invoices, ledger, order_invoices
+from billing import dunning, invoices, ledger, order_ends
 from billing.contracts import get_contract
 from billing.corrections import re_ratings
 from billing.corrections.credit_notes import CREDIT_NOTE
@@ -32,7 +32,7 @@ async def void_invoice(session: AsyncSession, tenant_id: str, invoice_id: str, *
     if await has_fapiao(session, tenant_id, invoice_id):
         raise _refusal(found, "has a fapiao: void that first, or correct the invoice by a credit note")
     if found.reason in ledger.ORDER_REASONS:
-        return await order_invoices.void_unpaid(session, tenant_id, invoice_id, reason=reason)
+        return await order_ends.void_unpaid(session, tenant_id, invoice_id, reason=reason)
     contract = await get_contract(session, tenant_id, found.contract_id, for_update=True)
     invoice = await invoices.get(session, tenant_id, invoice_id)
     if invoice.voided_at is not None:
@@ -58,7 +58,18 @@ async def _void_note(session: AsyncSession, note: Invoice, reason: str) -> None:
     re_rating = await session.scalar(query)
     if re_rating is not None:
         raise _refusal(note, f"settles the re-rating {re_rating}: rate the month once more instead")
+    if await _is_of_lapsed_orders(session, note):
+        raise _refusal(note, "credits orders that have lapsed, for which nothing is owed")
     await invoices.void(session, note, reason=reason)
+
+
+async def _is_of_lapsed_orders(session: AsyncSession, note: Invoice) -> bool:
+    """Whether nothing that the credited invoice charges is held, or may be, any more (rule 5)."""
+    query = select(Holding.lapsed).where(
+        Holding.tenant_id == note.tenant_id, Holding.order_invoice_id == note.corrects_invoice_id
+    )
+    lapsed = (await session.execute(query)).scalars().all()
+    return bool(lapsed) and all(lapsed)
 
 
 async def _void_month(session: AsyncSession, contract: Contract, invoice: Invoice, reason: str) -> None:

@@ -56,7 +56,7 @@ BY_ACTION: Mapping[str, Told] = {
     "seat.suspended": Told("seat.suspended", "seat_id"),
     "seat_order.cancelled": Told("seat_order.cancelled", "order_id"),
     "seat_order.done": Told("seat_order.done", "order_id", ("quantity",)),
-    "seat_order.lapsed": Told("seat_order.lapsed", "order_id", ("quantity",)),
+    "seat_order.lapsed": Told("seat_order.lapsed", "order_id", ("quantity", "reason")),
     "seat_order.placed": Told("seat_order.placed", "order_id", ("kind", "item", "quantity", "effective_on")),
     "seat_order.moved": Told("seat_order.moved", "order_id", ("effective_on", "before")),
     "seats.closed": Told("seat.closed", "order_id", ("contract_id", "item", "count", "seat_ids")),

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing import contracts, dunning, invoice_runs, leases, ledger, payments
+from billing import contracts, dunning, invoice_runs, leases, ledger, openings, order_ends, payments
 from billing.ledger_models import WriteOff
 from billing.models import Allocation, Charge, Contract, Holding, Invoice, Payment, Suspension
 from billing.rules.book import Item
@@ -110,7 +110,9 @@ class LeaseWorld:
 
     async def cancel(self, order_id: str) -> None:
         async with self.database.transaction(Scope.platform()) as session:
-            await leases.cancel_order(session, tenant_id=self.tenant_id, order_id=order_id, reason="changed our mind")
+            await order_ends.cancel_order(
+                session, tenant_id=self.tenant_id, order_id=order_id, reason="changed our mind"
+            )
 
     async def pay(self, amount: str | None = None, *, value_on: date | None = None) -> Payment:
         """Finance records a payment, by default of everything open."""
@@ -177,7 +179,7 @@ class LeaseWorld:
             contract = await contracts.get_contract(session, self.tenant_id, self.contract_id)
             for order_id, opening, _ in (await session.execute(waiting)).all():
                 is_paid = await leases.is_order_paid(session, tenant_id=self.tenant_id, order_id=order_id)
-                if is_paid and await leases.may_open(session, contract, opening=opening):
+                if is_paid and await openings.may_open(session, contract, opening=opening):
                     await leases.open_holdings(session, tenant_id=self.tenant_id, order_id=order_id, on=today)
 
     async def waiting(self, order_id: str) -> bool:

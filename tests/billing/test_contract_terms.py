@@ -100,6 +100,25 @@ async def test_an_addition_that_was_charged_up_to_the_old_end_is_charged_for_the
     await world.check_conservation()
 
 
+async def test_what_was_paid_for_an_addition_stays_with_it_in_a_renewal_whatever_else_is_owed(
+    world: LeaseWorld, api: Api
+) -> None:
+    await world.sign("hosted", "2026-03-02", ends_on="2026-06-20")
+    await world.order(2, "2026-03-02")
+    await world.live_to("2026-02-27")
+    await world.pay()
+    await world.live_to("2026-05-02")
+    months = await world.pay()
+    await world.order(1, "2026-06-11")
+    await world.pay()
+    await world.reverse(months)  # the monthly invoices are owed again, and due before the addition
+    answer = await renews(world, api, ends_on="2026-12-31")
+    assert answer.status_code == 200, answer.text
+    [made] = await world.invoices("addition", void=False)
+    assert (str(made.total), str(made.paid)) == ("3333.33", "2666.67")
+    await world.check_conservation()
+
+
 async def test_a_renewal_leaves_an_addition_with_a_fapiao_alone(world: LeaseWorld, api: Api) -> None:
     await world.sign("hosted", "2026-03-02", ends_on="2026-06-20")
     await world.order(2, "2026-03-02")

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from billing import order_ends
+from provisioning import order_progress
+from tenancy.webhooks.event_types import BY_ACTION
 from tests.billing.histories import add, document, pay
 from tests.journeys.test_calculator_agrees import in_order, plain
 from tests.journeys.test_moved_orders import moves
@@ -84,6 +89,29 @@ async def test_an_opening_is_not_cancelled_while_additions_wait_for_it(world: Wo
     await tenant.admin.does(path.format(addition["order_id"]), {})
     await tenant.admin.does(path.format(opening["order_id"]), {})
     assert (await tenant.balance())["credit"] == "10000.00"
+
+
+async def test_an_addition_left_waiting_for_an_opening_that_is_gone_lapses_by_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant, opening, addition = await signed(world)
+    with monkeypatch.context() as before:  # as cancellations were before they asked what waits
+        before.setattr(order_ends, "_check_nothing_waits_for_it", _nothing)
+        before.setattr(order_ends, "_let_go_without_opening", _nothing)
+        await tenant.admin.does(f"/v1/seat-orders/{opening['order_id']}/cancellation", {})
+    assert (await tenant.balance())["credit"] == "0.00"
+    await world.travel_to("2026-06-09 00:00")
+    assert await shown(tenant, addition) == ("lapsed", None)
+    assert (await tenant.balance())["credit"] == "10000.00"
+    trail = (await tenant.admin.ask("/v1/audit", limit=200))["items"]
+    lapsed = [each for each in trail if each["action"] == "seat_order.lapsed"]
+    assert [each["facts"]["reason"] for each in lapsed] == [order_progress.WHY_GONE]
+    told = BY_ACTION["seat_order.lapsed"]
+    assert {*told.facts} <= {*lapsed[0]["facts"]}, "webhooks say so too"
+
+
+async def _nothing(*_: object) -> list[object]:
+    return []
 
 
 async def test_what_joins_a_paid_opening_does_not_open_the_contract_without_its_deposit(world: World) -> None:

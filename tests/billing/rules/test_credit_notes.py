@@ -15,6 +15,7 @@ from billing.rules.credit_notes import (
     CorrectedLine,
     CreditRefused,
     credit_note,
+    lapsed_credit,
     whole_credit,
 )
 from infra.kit import money
@@ -78,3 +79,14 @@ def test_the_whole_leaves_nothing_but_deposits(lines: list[tuple[str, Decimal]])
     invoice = after(invoice, whole_credit(invoice))
     assert invoice.left == 0
     assert all(line.left == 0 or line.kind in DEPOSIT_KINDS for line in invoice.lines)
+
+
+@given(LINES)
+def test_what_never_opens_leaves_nothing_not_even_a_deposit(lines: list[tuple[str, Decimal]]) -> None:
+    charged = invoice_of([(kind, amount) for kind, amount in lines if kind in {"rent", "deposit"}])
+    if not charged.lines:
+        return
+    note = credit_note(charged, lapsed_credit(charged), on=DAY, reason="never opened", with_deposits=True)
+    assert note.total == -sum(line.amount for line in charged.lines)
+    assert {line.kind for line in note.lines} <= {"rent", "deposit_return"}, "given back, not asked for"
+    assert all(line.left == 0 for line in after(charged, lapsed_credit(charged)).lines)
