@@ -252,8 +252,17 @@ async def hold_contracts(session: AsyncSession, tenant_id: str) -> list[Contract
     charges of this batch, and this batch wait for it and then read the new value: no charge falls between two
     invoices.
     """
+    return await _contracts(session, tenant_id, is_held=True)
+
+
+async def contracts_of(session: AsyncSession, tenant_id: str) -> list[ContractSpan]:
+    """The same without holding them: for an estimate that nobody has to wait for."""
+    return await _contracts(session, tenant_id, is_held=False)
+
+
+async def _contracts(session: AsyncSession, tenant_id: str, *, is_held: bool) -> list[ContractSpan]:
     default_deck = await rate_decks.default_deck_id(session)
-    contracts = await session.execute(
+    query = (
         select(
             Contract.contract_id,
             Contract.opens_on,
@@ -263,8 +272,8 @@ async def hold_contracts(session: AsyncSession, tenant_id: str) -> list[Contract
         )
         .where(Contract.tenant_id == tenant_id, Contract.state.in_(("open", "ended")))
         .order_by(Contract.contract_id)
-        .with_for_update(read=True)
     )
+    contracts = await session.execute(query.with_for_update(read=True) if is_held else query)
     first_days: list[tuple[date, ContractSpan]] = []
     for contract_id, opens_on, ends_on, deck_id, billed_through in contracts:
         ends_before = None if ends_on is None else clock.local_midnight(ends_on + timedelta(days=1))

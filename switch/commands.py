@@ -107,8 +107,15 @@ class NodeStatus:
     sessions_since_startup: int | None = None
 
 
-class LiveLeg(msgspec.Struct, frozen=True, rename={"leg_id": "uuid", "caller": "cid_num", "destination": "dest"}):
-    """One live leg, as `show channels` lists it (FreeSWITCH `switch_core_sqldb.c`)."""
+_COLUMNS = {"leg_id": "uuid", "caller": "cid_num", "destination": "initial_dest", "context": "initial_context"}
+"""Not `dest` and `context`: a leg that is sent on through the dialplan shows there where its party went."""
+
+
+class LiveLeg(msgspec.Struct, frozen=True, rename=_COLUMNS):
+    """One live leg, as `show channels` lists it (FreeSWITCH `switch_core_sqldb.c`).
+
+    `destination` and `context` are those that it began with, wherever its party was sent afterwards.
+    """
 
     leg_id: str
     direction: str = ""

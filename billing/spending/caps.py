@@ -6,35 +6,29 @@ the day.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from billing.models import Charge
 from billing.rules.errors import BillingRefused
 from billing.rules.reading import Reader
 from billing.rules.spending import SpendState, spend_state
-from billing.spending import notices
+from billing.spending import notices, seen
+from billing.spending.ended import calls_on, charged_on
 from billing.spending.models import SpendAlert, SpendCap
+from billing.spending.seen import RunningCosts
 from infra.kit import audit, clock, logs, money
 from infra.kit.ids import new_id
 from switch import call_policies
 from switch.errors import PolicyWidened
-from switch.models import CallRecord
 
 WATCH_SPENDING = "billing.watch_spending"
-LONGEST_RINGING = timedelta(hours=1)
-"""A call answered on a day began no longer than this before it; so the index of the beginnings finds it."""
-
-RunningCosts: TypeAlias = Mapping[str, Mapping[str, Decimal]]
-"""What calls that run would cost if they ended now (CNY): by leg, by node."""
-
 LEAST_CAP = Decimal("0.00")
 _KINDS = {SpendState.WARNED: ("warning",), SpendState.REACHED: ("warning", "cap_reached")}
 
@@ -98,29 +92,6 @@ async def tenants_with_cap(session: AsyncSession) -> list[str]:
     return list((await session.execute(query)).scalars())
 
 
-async def charged_on(session: AsyncSession, tenant_id: str, day: date) -> Decimal:
-    """What the tenant's calls answered on a local day were charged so far (CNY, four decimals)."""
-    begins, ends = clock.local_midnight(day), clock.local_midnight(day + timedelta(days=1))
-    query = (
-        select(func.coalesce(func.sum(func.coalesce(Charge.revised_amount, Charge.amount)), Decimal(0)))
-        .select_from(CallRecord)
-        .join(
-            Charge,
-            (Charge.tenant_id == CallRecord.tenant_id)
-            & (Charge.month == CallRecord.month)
-            & (Charge.leg_id == CallRecord.leg_id),
-        )
-        .where(
-            CallRecord.tenant_id == tenant_id,
-            CallRecord.month == day.replace(day=1),
-            CallRecord.started_at >= begins - LONGEST_RINGING,
-            CallRecord.answered_at >= begins,
-            CallRecord.answered_at < ends,
-        )
-    )
-    return (await session.execute(query)).scalar_one()
-
-
 async def of_today(session: AsyncSession, tenant_id: str) -> Spending:
     """How a tenant stands to its cap today."""
     today = clock.today()
@@ -136,65 +107,58 @@ async def of_today(session: AsyncSession, tenant_id: str) -> Spending:
 
 
 async def consider(
-    session: AsyncSession, tenant_id: str, running_by_node: RunningCosts, *, silent: Collection[str] = ()
+    session: AsyncSession,
+    tenant_id: str,
+    day: date,
+    running_by_node: RunningCosts,
+    *,
+    silent: Collection[str] = (),
 ) -> SpendState:
-    """Compare a tenant's day with its cap and act: warn once, bar the calls out, or lift that again.
+    """Compare a tenant's local day with its cap and act: warn, bar the calls out, or lift that again.
 
-    `running_by_node`: what the calls that are running would cost if they ended now. Calls that run go on; new ones out
-    are refused from the commit on. `silent`: the nodes that may hold calls and gave no answer; what was seen there last
-    counts on until it is charged, beside all else, so that no silence lifts a bar, but a higher cap does.
+    `running_by_node`: what the calls of the day that are running would cost if they ended now. Calls that run go on;
+    new ones out are refused from the commit on. `silent`: the nodes that may hold calls and gave no answer. A call that
+    was seen counts on until its record has come, so that neither its end nor a node's silence lifts a bar, but a higher
+    cap does, and the next day (`seen.UNRECORDED_FOR` bounds the wait for a record).
     """
     cap = await hold(session, tenant_id)
-    today = clock.today()
-    charged = await charged_on(session, tenant_id, today)
-    seen = {node: dict(legs) for node, legs in running_by_node.items()}
-    if cap.seen_on == today:
-        seen |= await _left_on_silent(session, cap, silent)
-    cap.seen_on = today
-    cap.seen_running = {node: {leg_id: str(cost) for leg_id, cost in legs.items()} for node, legs in seen.items()}
+    before = seen.read_stored(cap.seen_running) if cap.seen_on == day else {}
+    asked = {*before, *(leg_id for legs in running_by_node.values() for leg_id in legs)}
+    ended = await calls_on(session, tenant_id, day, asked)
+    kept = seen.kept(before, running_by_node, silent=silent, recorded=ended.recorded, now=clock.now())
+    cap.seen_on, cap.seen_running = day, seen.as_stored(kept)
     await session.flush()
-    running = sum((cost for legs in seen.values() for cost in legs.values()), Decimal(0))
-    state = spend_state(cap.daily_cap, charged, running)
+    running = sum((leg.cost for leg in kept.values()), ended.waiting)
+    state = spend_state(cap.daily_cap, ended.charged, running)
     if cap.daily_cap is not None:
         for kind in _KINDS.get(state, ()):
-            found = {"daily_cap": cap.daily_cap, "charged": charged, "running": running}
-            await _tell_once(session, {"tenant_id": tenant_id, "day": today, "kind": kind} | found)
-    reached_on = today if state is SpendState.REACHED else None
+            found = {"daily_cap": cap.daily_cap, "charged": ended.charged, "running": running}
+            await _tell_once(session, {"tenant_id": tenant_id, "day": day, "kind": kind} | found)
+    reached_on = day if state is SpendState.REACHED else None
     if await call_policies.note_cap(session, tenant_id, reached_on):
         log.info("spending.bar_changed", tenant_id=tenant_id, state=state.value)
     return state
 
 
-async def _left_on_silent(
-    session: AsyncSession, cap: SpendCap, silent: Collection[str]
-) -> dict[str, dict[str, Decimal]]:
-    """What was seen last on the silent nodes, on the day that was looked at last, without the legs charged since."""
-    seen: dict[str, dict[str, str]] = {
-        node: legs for node, legs in (cap.seen_running or {}).items() if node in silent and legs
-    }
-    if not seen or cap.seen_on is None:
-        return {}
-    query = select(Charge.leg_id).where(
-        Charge.tenant_id == cap.tenant_id,
-        Charge.month == cap.seen_on.replace(day=1),
-        Charge.leg_id.in_([leg_id for legs in seen.values() for leg_id in legs]),
-    )
-    charged = set((await session.execute(query)).scalars())
-    return {
-        node: {leg_id: Decimal(cost) for leg_id, cost in legs.items() if leg_id not in charged}
-        for node, legs in seen.items()
-    }
-
-
 async def _tell_once(session: AsyncSession, alert: dict[str, Any]) -> None:
-    """Keep an alert, and say so by mail and in the audit trail, unless there was one of its kind on its day."""
+    """Keep an alert, and say so by mail and in the audit trail, unless there was one of its kind on its day for this
+    cap or a higher one: whom a raised cap let call again is told anew."""
     statement = insert(SpendAlert).values(alert_id=new_id("alert"), raised_at=clock.now(), **alert)
-    told = await session.execute(statement.on_conflict_do_nothing().returning(SpendAlert.kind))
-    if told.scalar_one_or_none() is None:
+    renewed = ("alert_id", "daily_cap", "charged", "running", "raised_at")
+    told = await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["tenant_id", "day", "kind"],
+            set_={name: statement.excluded[name] for name in renewed},
+            where=SpendAlert.daily_cap < statement.excluded.daily_cap,
+        ).returning(SpendAlert.alert_id)
+    )
+    alert_id = told.scalar_one_or_none()
+    if alert_id is None:
         return
-    tenant_id, kind = alert["tenant_id"], alert["kind"]
+    tenant_id, kind, day = alert["tenant_id"], alert["kind"], alert["day"]
     spent = money.amount_text(alert["charged"] + alert["running"])
     cap = money.amount_text(alert["daily_cap"])
-    day = alert["day"].isoformat()
-    await notices.put(session, tenant_id, kind, alert["day"], spent=spent, daily_cap=cap)
-    await audit.record(session, tenant_id, f"spending.{kind}", tenant_id, day=day, daily_cap=cap, spent=spent)
+    await notices.put(session, tenant_id, kind, day, alert_id=alert_id, spent=spent, daily_cap=cap)
+    await audit.record(
+        session, tenant_id, f"spending.{kind}", tenant_id, day=day.isoformat(), daily_cap=cap, spent=spent
+    )

@@ -22,8 +22,10 @@ async def watch_spending(runtime: jobs.Runtime, *, tenant_id: str | None = None)
     """Compare every capped tenant's day (or one's) with its cap; a transaction each.
 
     Every node is asked, also one that a tenant has moved away from: its calls run on there. What runs on a node that
-    does not answer is not known; until it is, what was seen there last counts on.
+    does not answer is not known; until it is, what was seen there last counts on. What is seen belongs to the day that
+    the nodes were asked on: a look that midnight overtakes is left to the next one.
     """
+    day = clock.today()
     async with runtime.database.transaction(Scope.platform()) as session:
         tenant_ids = await caps.tenants_with_cap(session) if tenant_id is None else [tenant_id]
         if not tenant_ids:
@@ -38,9 +40,12 @@ async def watch_spending(runtime: jobs.Runtime, *, tenant_id: str | None = None)
     for each in tenant_ids:
         try:
             async with runtime.database.transaction(Scope.platform()) as session:
+                await caps.hold(session, each)
+                if clock.today() != day:
+                    break
                 legs = live.legs_by_tenant.get(each, {})
-                ahead = await running.estimate(session, each, legs, clock.today())
-                await caps.consider(session, each, ahead, silent=silent)
+                ahead = await running.estimate(session, each, legs, day)
+                await caps.consider(session, each, day, ahead, silent=silent)
         except Unavailable:
             raise
         except Exception:  # the other tenants are not to wait for this one

@@ -24,12 +24,11 @@ class SpendCap(Base):
     seen_on: Mapped[date | None]
     """The local day that was looked at last."""
     seen_running: Mapped[dict[str, Any] | None]
-    """What the calls that ran would have cost then: amounts (CNY, as text) by leg, by node. What ran on a node that
-    has been silent since stays."""
+    """What was seen of calls whose records have not come yet (`billing/spending/seen.py`)."""
 
 
 class SpendAlert(Base):
-    """That a tenant came near its cap, or reached it: at most one of a kind a day."""
+    """That a tenant came near its cap, or reached it: one of a kind a day, of the highest cap that it was told of."""
 
     __tablename__ = "spend_alert"
     __table_args__ = (Index(None, "alert_id"),)
@@ -43,5 +42,6 @@ class SpendAlert(Base):
     charged: Mapped[Decimal] = mapped_column(Numeric(16, 4))
     """What the calls answered that day were charged by then."""
     running: Mapped[Decimal] = mapped_column(Numeric(16, 4))
-    """What the calls running then would have cost if they had ended."""
+    """What the calls running then would have cost if they had ended, and what those cost that were still to be
+    charged."""
     raised_at: Mapped[datetime]

@@ -16,14 +16,16 @@ from infra.kit.outbox.words import compose, day_text, sum_text
 from tenancy import tenants
 
 
-async def put(session: AsyncSession, tenant_id: str, alert: str, day: date, *, spent: str, daily_cap: str) -> None:
-    """Have everybody written to who wants to know; once an alert and day. `spent`, `daily_cap`: decimal text, CNY."""
+async def put(
+    session: AsyncSession, tenant_id: str, alert: str, day: date, *, alert_id: str, spent: str, daily_cap: str
+) -> None:
+    """Have everybody written to who wants to know; once an alert. `spent`, `daily_cap`: decimal text, CNY."""
     notice = f"spending_{alert}"
     for reader in await contacts.readers_of(session, tenant_id, notice):
         await posting.put(
             session,
             kind=notice,
-            subject_id=tenant_id,
+            subject_id=alert_id,
             tenant_id=tenant_id,
             recipient=reader.address,
             language=reader.language,

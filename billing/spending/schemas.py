@@ -85,8 +85,9 @@ class CallPolicyView(View):
 
 
 class SpendAlertView(View):
-    """A tenant came near its cap (`warning`, at 80 %) or reached it (`cap_reached`). `running`: what the calls that
-    were running would have cost by then.
+    """A tenant came near its cap (`warning`, at 80 %) or reached it (`cap_reached`): one of each a day, of the highest
+    cap that it came to. `running`: what the calls that were running would have cost by then, and what those cost that
+    were still to be charged.
     """
 
     alert_id: str

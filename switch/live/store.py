@@ -64,6 +64,14 @@ async def written_legs(session: AsyncSession, node: str) -> dict[str, str]:
     return {str(leg_id): str(tenant_id) for leg_id, tenant_id in await session.execute(query)}
 
 
+async def answered_legs(session: AsyncSession, tenant_id: str, leg_ids: Iterable[str]) -> dict[str, datetime]:
+    """When those of a tenant's legs were answered that are known to have been, by leg; by the clocks of their nodes."""
+    query = select(LiveLeg.leg_id, LiveLeg.answered_at).where(
+        LiveLeg.tenant_id == tenant_id, LiveLeg.leg_id.in_(list(leg_ids))
+    )
+    return {leg_id: at for leg_id, at in await session.execute(query) if at is not None}
+
+
 async def written_registrations(session: AsyncSession, node: str) -> dict[tuple[str, str], tuple[str, str, str]]:
     """Primary key without the node, by key, of the registrations that the table says are at a node."""
     query = (
@@ -86,6 +94,12 @@ async def delete_registrations(session: AsyncSession, node: str, keys: Iterable[
     """Take away rows that no registration stands behind; keys as `written_registrations` gives them."""
     key = tuple_(LiveRegistration.tenant_id, LiveRegistration.username, LiveRegistration.call_id)
     await session.execute(delete(LiveRegistration).where(LiveRegistration.node == node, key.in_(list(keys))))
+
+
+async def forget_node(session: AsyncSession, node: str) -> None:
+    """Take away everything of a node that nobody looks after any more."""
+    for table in (LiveLeg, LiveRegistration, LiveNode):
+        await session.execute(delete(table).where(table.node == node))
 
 
 async def _write_legs(session: AsyncSession, node: str, legs: Sequence[Leg], now: datetime) -> None:

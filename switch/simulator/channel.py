@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from switch.simulator import causes, events
 
@@ -117,6 +117,12 @@ class Channel:
     """Whom it is bridged with, or was last."""
     is_leader: bool = False
     """Whether it is the first of the two legs of its bridge."""
+    initial: CallerProfile = field(init=False)
+    """Who was on it, and where it went, when it began."""
+    joined_with: str = ""
+    """The leg that it was joined with past the dialplan, until it runs something again."""
+    initial_dialplan: str = "XML"
+    """`inline` where mod_sofia said itself what the leg is to run."""
     has_dialplan: bool = False
     """Whether it goes through the dialplan; a leg that we called does so only when it is sent on."""
     exports: dict[str, str] = field(default_factory=dict[str, str])
@@ -125,11 +131,14 @@ class Channel:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     routing: asyncio.Task[None] | None = None
     """The task that runs the leg's dialplan; the call record waits for it, as it still sets variables."""
+    answer: Callable[[], bool] | None = None
+    """Answers the leg's far end; set by whoever carries the leg's signalling."""
     end: Callable[[str], None] | None = None
     """Ends the leg with a cause; set by whoever carries the leg's signalling."""
 
     def __post_init__(self) -> None:
         self.call_uuid = self.call_uuid or self.uuid
+        self.initial = replace(self.profile)
         self.has_dialplan = self.direction == "inbound"
         self.variables = {
             "direction": self.direction,
@@ -271,6 +280,7 @@ class Channel:
 
     def run(self, application: str, data: str) -> None:
         """Note an application in the log, just before it runs."""
+        self.joined_with = ""
         self.set("current_application_data", data)
         self.set("current_application", application)
         self.applications.append(AppliedApplication(application, data, events.now_microseconds()))

@@ -85,8 +85,8 @@ def _channel_row(channel: Channel, hostname: str) -> Row:
     row = _leg_columns(channel, "")
     row.update(
         {
-            "application": channel.variables.get("current_application", ""),
-            "application_data": channel.variables.get("current_application_data", ""),
+            "application": "uuid_bridge" if channel.joined_with else channel.variables.get("current_application", ""),
+            "application_data": channel.joined_with or channel.variables.get("current_application_data", ""),
             "dialplan": "XML",
             "context": profile.context,
             "read_codec": media,
@@ -100,12 +100,12 @@ def _channel_row(channel: Channel, hostname: str) -> Row:
             "call_uuid": channel.call_uuid if channel.originator or channel.originatees else "",
             "sent_callee_name": "",
             "sent_callee_num": "",
-            "initial_cid_name": profile.caller_id_name,
-            "initial_cid_num": profile.caller_id_number,
-            "initial_ip_addr": profile.network_address,
-            "initial_dest": profile.destination_number,
-            "initial_dialplan": "XML",
-            "initial_context": profile.context,
+            "initial_cid_name": channel.initial.caller_id_name,
+            "initial_cid_num": channel.initial.caller_id_number,
+            "initial_ip_addr": channel.initial.network_address,
+            "initial_dest": channel.initial.destination_number,
+            "initial_dialplan": channel.initial_dialplan,
+            "initial_context": channel.initial.context,
         }
     )
     return row

@@ -39,7 +39,7 @@ async def world(database: Database, settings: Settings, box: Postbox) -> LeaseWo
 
 async def _spends(world: LeaseWorld, amount: str) -> None:
     async with world.database.transaction(Scope.platform()) as session:
-        await caps.consider(session, world.tenant_id, {"node-1": {"leg-1": Decimal(amount)}})
+        await caps.consider(session, world.tenant_id, clock.today(), {"node-1": {"leg-1": Decimal(amount)}})
 
 
 async def test_each_alert_is_mailed_once_a_day_to_whoever_wants_it(world: LeaseWorld, box: Postbox) -> None:

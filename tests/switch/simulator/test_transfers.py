@@ -12,6 +12,7 @@ from switch.esl.client import EslConnection
 from switch.esl.frames import Event
 from switch.relay_guard import CHANNEL_BRIDGE, RelayGuard
 from switch.simulator.channel import Channel
+from switch.simulator.listing import listed_channels
 from switch.sip.call import Call
 from switch.sip.phone import Phone
 from switch.sip.policy import answers, busy
@@ -27,7 +28,7 @@ ENDS = ("set", "hangup_after_bridge=true")
 OUT = [
     ENDS,
     ("set", "seatline_leg=caller"),
-    ("bridge", "{force_transfer_context=seats}sofia/gateway/carrier/13800138000"),
+    ("bridge", "{seatline_leg=gateway,force_transfer_context=seats}sofia/gateway/carrier/13800138000"),
 ]
 NUMBER, OUTSIDE = "2000", "13900139000"
 
@@ -39,7 +40,8 @@ def seat(extension: str) -> list[tuple[str, str]]:
 @pytest.fixture
 async def agents(world: World) -> tuple[Phone, Phone]:
     """Two seats that ring each other, call out, and of which the first rings for calls from outside."""
-    world.office.dialplan |= {"1001": seat("1001"), "1002": seat("1002"), "013800138000": OUT, NUMBER: seat("1001")}
+    came_in = [("set", "seatline_leg=gateway"), *seat("1001")]
+    world.office.dialplan |= {"1001": seat("1001"), "1002": seat("1002"), "013800138000": OUT, NUMBER: came_in}
     return await world.registered("1001"), await world.registered("1002")
 
 
@@ -117,6 +119,27 @@ async def test_a_party_that_called_in_goes_through_the_dialplan_again_where_it_m
     assert (ended["endpoint_disposition"], ended["transfer_disposition"]) == ("BLIND_TRANSFER", "recv_replace")
     assert (ended["transfer_to"], ended["transfer_destination"]) == (f"blind:{party.uuid}", "blind:1002")
     assert ended["hangup_cause"] == "NORMAL_CLEARING"
+
+
+async def test_the_list_of_legs_says_where_a_party_went_first_and_who_holds(
+    world: World, agents: tuple[Phone, Phone]
+) -> None:
+    talk, called = await to_outside(world, agents[0])
+    party = leg(world, called).uuid
+
+    def listed() -> tuple[str, str, str]:
+        (row,) = [each for each in listed_channels(world.node.core) if each["uuid"] == party]
+        return row["callstate"], row["initial_dest"], row["dest"]
+
+    assert listed() == ("ACTIVE", "13800138000", "13800138000")
+    assert await called.hold() == 200
+    assert listed()[0] == "HELD"
+    assert await called.resume() == 200
+    assert listed()[0] == "UNHELD"
+    assert await talk.transfer(to("1002")) == 202
+    await is_live(await agents[1].next_call(LIMIT_SECONDS), world)
+    assert listed() == ("ACTIVE", "13800138000", "1002")
+    await called.hangup()
 
 
 async def test_a_party_that_was_called_is_the_caller_of_its_next_call(
