@@ -214,13 +214,17 @@ async def start_invoice_run(
     """Start the run of a month now; it also starts by itself on the 1st, or with its release where finance releases
     months. Running it again issues nothing twice.
 
-    The run is a job of its own with one transaction for each contract, so the answer only says that it is queued.
+    Where months release themselves, one that is held up by hours without call records is refused
+    (`hours_unreconciled`): import the records, sign the hours off, or release the month with `sign_off`. The run is a
+    job of its own with one transaction for each contract, so the answer only says that it is queued.
     """
     month = read_month(data.month)
     if month.first > clock.today():
         raise MonthNotBegun(f"{month} has not begun; its invoices are dated {month.first}.", field="month")
     if settings.monthly_release == "finance":
         await releases.check_released(session, month)
+    else:
+        await releases.check_may_go_out(session, month)
     await jobs.defer(session, RUN_MONTH, lock=RUN_MONTH, month=str(month))
     return InvoiceRunView(month=str(month), state="queued")
 

@@ -32,7 +32,7 @@ from billing.models import OneOffCharge, Refund
 from infra.kit.http import DEFAULT_PAGE, After, Limit
 from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
-from switch import cdr
+from switch import set_aside_records
 
 CHARGES, INVOICES, REFUNDS = ["One-off charges"], ["Invoices"], ["Refunds"]
 ChargeState = Annotated[str | None, QueryParameter(name="state", description="`waiting`, `billed` or `cancelled`")]
@@ -129,7 +129,7 @@ async def preview_invoice_run(
     """What the run of a month (2026-07) would issue for each contract, with what to look at; nothing is written."""
     wanted = read_month(month)
     page = await run_preview.preview(session, wanted, limit=limit, after=after)
-    return run_preview_view(wanted, page, set_aside_records=await cdr.count_set_aside(session))
+    return run_preview_view(wanted, page, set_aside_records=await set_aside_records.count_set_aside(session))
 
 
 @get(
@@ -145,7 +145,7 @@ async def summarize_invoice_run(month: FromPath[str], session: NamedDependency[A
     """
     wanted = read_month(month)
     summary = await run_preview.summarize(session, wanted)
-    return run_summary_view(wanted, summary, set_aside_records=await cdr.count_set_aside(session))
+    return run_summary_view(wanted, summary, set_aside_records=await set_aside_records.count_set_aside(session))
 
 
 @get(

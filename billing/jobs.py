@@ -58,7 +58,8 @@ async def advance_month(runtime: jobs.Runtime) -> None:
     """What the calendar brings: opening invoices, the end of contracts, on the 1st the monthly invoices.
 
     Started by the schedule at local midnight and every hour; whatever is done already is left alone, and days on
-    which nobody worked are made up for.
+    which nobody worked are made up for. Where months release themselves they go out with `release_month`, some minutes
+    after midnight; every hour their run is gone through again.
     """
     today = clock.today()
     await invoice_runs.issue_openings(runtime, today)
@@ -67,6 +68,17 @@ async def advance_month(runtime: jobs.Runtime) -> None:
         await releases.advance(runtime, today)
     else:
         _complain(await releases.run_automatically(runtime, Month.of(today)))
+
+
+@jobs.task("billing.release_month")
+async def release_month(runtime: jobs.Runtime) -> None:
+    """Where months release themselves: let this one go out as soon as nothing holds it up; for the schedule."""
+    if runtime.settings.monthly_release == "finance":
+        return
+    month = Month.of(clock.today())
+    async with runtime.database.transaction(Scope.platform()) as session:
+        if await releases.release_by_itself(session, month):
+            log.info("invoice_run.released", month=str(month))
 
 
 @jobs.task("billing.run_month")

@@ -25,7 +25,7 @@ from infra.kit import clock, logs, money
 from infra.kit.database import is_away
 from infra.kit.pages import check_limit, decode_cursor, encode_cursor
 from infra.kit.problems import Conflict, InvalidInput, Refusal
-from switch import cdr
+from switch import set_aside_records
 from switch.models import NewCall
 
 log = logs.get(__name__)
@@ -307,4 +307,4 @@ async def _incomplete(session: AsyncSession, tenant_id: str, month: Month) -> in
         UnratedCall.month <= month.preceding.first,
         UnratedCall.reason == usage.NO_RECORD,
     )
-    return (await session.scalar(query) or 0) + await cdr.count_set_aside_of(session, tenant_id)
+    return (await session.scalar(query) or 0) + await set_aside_records.count_set_aside_of(session, tenant_id)

@@ -1,4 +1,4 @@
-"""Tenants on nodes: placed when they first order, moved when their node dies, brought home when it is back.
+"""Tenants on nodes: placed when they first order, moved when their node is lost, brought home when it is back.
 
 A node's capacity bounds the seats that live there; what is sold beyond it is refused (`require_room`).
 
@@ -18,15 +18,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import clock, logs
 from infra.kit.database import Scope
+from infra.kit.ids import is_id
 from infra.kit.jobs import Runtime
 from provisioning.errors import ClusterFull, NodeTakesNobody
 from provisioning.models import Seat
 from provisioning.outages import observing
 from provisioning.rules import placement as rule
 from provisioning.rules import seat_states
-from switch import nodes, placements
+from switch import node_answers, nodes, placements
 from switch.commands import CommandFailed, NodeControl
 from switch.errors import PlacementChanged
+from switch.live import store
 from switch.models import Node, Placement
 
 ACTIVE = "active"
@@ -37,7 +39,15 @@ LOST_STATES = ("dead", "left")
 LEAVING_STATES = ("draining", "drained")
 """States of a node that still runs and whose tenants are to be served elsewhere."""
 
-EMPTIED_STATES = (*LOST_STATES, *LEAVING_STATES)
+CUT_OFF = "cut_off"
+"""A node that still runs and alone gets no answers from the API, so that nobody registers or calls there."""
+
+EMPTIED_STATES = (*LOST_STATES, *LEAVING_STATES, CUT_OFF)
+_REASONS: dict[str, str] = {
+    **dict.fromkeys(LOST_STATES, "node_lost"),
+    **dict.fromkeys(LEAVING_STATES, "node_draining"),
+    CUT_OFF: "node_cut_off",
+}
 
 _TAKES_ROOM = (Seat.item == "seat", Seat.state.in_(seat_states.HELD))
 
@@ -118,7 +128,7 @@ async def rooms(session: AsyncSession) -> dict[str, rule.Room]:
 
 
 async def evacuate_node(runtime: Runtime, name: str) -> list[str]:
-    """Move every tenant that a lost or draining node serves to its spare, its home, or the best node alive.
+    """Move every tenant that a lost, draining or cut-off node serves to its spare, its home, or the best node alive.
 
     Returns their ids. One transaction a tenant. A node that is back by then keeps its tenants.
     """
@@ -131,7 +141,7 @@ async def evacuate_node(runtime: Runtime, name: str) -> list[str]:
 
 
 async def settle_placements(runtime: Runtime, *, control: NodeControl | None = None) -> None:
-    """Bring every placement to what it should be: off lost and draining nodes, with a spare, home where that is quiet.
+    """Bring every placement to what it should be: off nodes that serve nobody, with a spare, home where that is quiet.
 
     It repeats what the moments of a node's death and return do, so that nothing depends on one message.
     """
@@ -152,11 +162,11 @@ async def bring_home(runtime: Runtime, *, control: NodeControl | None = None) ->
     told = control or NodeControl.of(runtime)
     moved: list[str] = []
     for serving, homecomings in away.items():
-        contexts = await _live_contexts(runtime, told, serving)
-        if contexts is None:
+        owners = await _owners_of_live_legs(runtime, told, serving)
+        if owners is None:
             continue
         for homecoming in homecomings:
-            if rule.is_quiet(homecoming.tenant_id, contexts) and await _go_home(runtime, homecoming):
+            if rule.is_quiet(homecoming.tenant_id, owners) and await _go_home(runtime, homecoming):
                 moved.append(homecoming.tenant_id)
     return moved
 
@@ -232,6 +242,23 @@ async def _weights(session: AsyncSession, state: str) -> dict[str, int]:
     return {row.name: row.capacity_seats for row in await session.execute(query)}
 
 
+async def _refuges(session: AsyncSession, lost: str, state: str) -> dict[str, int]:
+    """The nodes to which tenants may flee from one in this state, with their capacity.
+
+    From one that is cut off only to such as were answered since it was not. From any other rather to one that gets
+    answers; but where the API is away for all, a node that will serve when it is back is better than one that is gone.
+    """
+    if state != CUT_OFF:
+        alive = await _weights(session, ACTIVE)
+        silenced = set(await node_answers.without_answers(session))
+        return {name: weight for name, weight in alive.items() if name not in silenced} or alive
+    unanswered_since = (await nodes.get_by_name(session, lost)).unanswered_since
+    if unanswered_since is None:
+        return {}
+    answered = await node_answers.answered_after(session, unanswered_since)
+    return {node.name: node.capacity_seats for node in answered}
+
+
 async def _emptied_state(session: AsyncSession, name: str) -> str | None:
     """The state of a node that is to serve nobody (an unknown name has left); None for one that may."""
     state = (await session.execute(select(Node.state).where(Node.name == name))).scalar() or "left"
@@ -260,19 +287,18 @@ async def _flee(runtime: Runtime, tenant_id: str, lost: str) -> bool:
             home=placement.home_node,
             spare=placement.spare_node,
             lost=lost,
-            alive=await _weights(session, ACTIVE),
+            alive=await _refuges(session, lost, state),
             full=[name for name, room in (await rooms(session)).items() if not room.free],
         )
         if target is None:
             if state in LOST_STATES:
                 log.error("tenant.stranded", tenant_id=tenant_id, node=lost)
-            else:  # somebody drains the last node; `tenants_left` of the drain says so
+            else:  # somebody drains the last node, as its `tenants_left` says, or no other gets answers any more
                 log.warning("tenant.has_nowhere_to_go", tenant_id=tenant_id, node=lost)
             return False
-        if state in LOST_STATES:
+        if state not in LEAVING_STATES:
             await observing.keep_in_mind(session, tenant_id)
-        reason = "node_draining" if state in LEAVING_STATES else "node_lost"
-        await placements.move(session, tenant_id, target, reason=reason, generation=placement.generation)
+        await placements.move(session, tenant_id, target, reason=_REASONS[state], generation=placement.generation)
     return True
 
 
@@ -303,9 +329,13 @@ async def _settle_anew(runtime: Runtime) -> None:
 async def _homecomings(runtime: Runtime) -> list[Homecoming]:
     async with runtime.database.transaction(Scope.platform()) as session:
         query = (
-            select(Placement, Node.state_changed_at)
+            select(Placement, func.greatest(Node.state_changed_at, Node.answered_since))
             .join(Node, Node.name == Placement.home_node)
-            .where(Node.state == ACTIVE, Placement.serving_node != Placement.home_node)
+            .where(
+                Node.state == ACTIVE,
+                Node.unanswered_since.is_(None),
+                Placement.serving_node != Placement.home_node,
+            )
             .order_by(Placement.tenant_id)
             .limit(MAX_TENANTS_A_RUN)
         )
@@ -318,23 +348,31 @@ async def _homecomings(runtime: Runtime) -> list[Homecoming]:
     ]
 
 
-async def _live_contexts(runtime: Runtime, control: NodeControl, name: str) -> list[str] | None:
-    """The dialplan contexts of a node's live legs; None when it cannot be asked."""
+async def _owners_of_live_legs(runtime: Runtime, control: NodeControl, name: str) -> list[str | None] | None:
+    """The tenant of each live leg of a node, None for one that is not known; None when the node cannot be asked.
+
+    A seat's leg runs in a dialplan context that names its tenant. Legs from and to the outside share one, so of those
+    the live view says whose they are.
+    """
     async with runtime.database.transaction(Scope.platform()) as session:
         node = await nodes.get_by_name(session, name)
     if node.state not in nodes.LIVE_STATES:
         return None
     try:
-        return [leg.context for leg in await control.live_calls(node)]
+        legs = await control.live_calls(node)
     except CommandFailed as failure:
         log.warning("node.calls_not_told", node=name, reason=str(failure))
         return None
+    async with runtime.database.transaction(Scope.platform()) as session:
+        seen = await store.written_legs(session, name)
+    return [leg.context if is_id("ten", leg.context) else seen.get(leg.leg_id) for leg in legs]
 
 
 async def _go_home(runtime: Runtime, homecoming: Homecoming, *, reason: str = "home_is_back") -> bool:
     try:
         async with runtime.database.transaction(Scope.platform()) as session:
-            if await _emptied_state(session, homecoming.home) is not None:
+            is_out = await _emptied_state(session, homecoming.home) is not None
+            if is_out or homecoming.home in await node_answers.without_answers(session):
                 return False
             await placements.move(
                 session,

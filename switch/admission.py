@@ -60,6 +60,8 @@ class Reason(StrEnum):
     COUNTRY_NOT_ALLOWED = "country_not_allowed"
     SHORT_CODES_NOT_ALLOWED = "short_codes_not_allowed"
     RELAYING_NOT_ALLOWED = "relaying_not_allowed"
+    REPLACING_NOT_ALLOWED = "replacing_not_allowed"
+    """A phone reached for a running call by SIP alone (`Replaces`, RFC 3891), past every dialplan."""
     DAILY_CAP_REACHED = "daily_cap_reached"
     MEDIA_NOT_ENCRYPTED = "media_not_encrypted"
     TOO_MANY_CALLS = "too_many_calls"
@@ -109,6 +111,7 @@ SIP_ANSWERS: Mapping[Reason, SipAnswer] = {
     Reason.COUNTRY_NOT_ALLOWED: _BARRED,
     Reason.SHORT_CODES_NOT_ALLOWED: _BARRED,
     Reason.RELAYING_NOT_ALLOWED: _BARRED,
+    Reason.REPLACING_NOT_ALLOWED: _FORBIDDEN,
     Reason.DAILY_CAP_REACHED: _BARRED,
     Reason.MEDIA_NOT_ENCRYPTED: _NOT_ACCEPTABLE,
     # Not 503: a carrier would take the whole trunk for congested because one tenant's lines are all in use.

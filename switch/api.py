@@ -7,7 +7,6 @@ from typing import Annotated
 from litestar import delete, get, post, put
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from msgspec import UNSET
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -65,8 +64,10 @@ async def change_node(
 ) -> NodeView:
     """Another room at any time, other addresses, ports and limits while the node (its id or name) serves nobody."""
     node = await nodes.find_locked(session, node_id)
-    changed = await nodes.change_node(session, node.node_id, data.applied_to(nodes.details_of(node)))
-    return node_view(changed, await drains.find(session, changed.node_id))
+    drain = await drains.find(session, node.node_id)
+    details = data.applied_to(nodes.details_of(node))
+    changed = await nodes.change_node(session, node.node_id, details, is_empty=drains.is_still_empty(drain))
+    return node_view(changed, drain)
 
 
 @post("/v1/phone-numbers", permission="numbers:write", tags=["Phone numbers"], operation_id="AssignPhoneNumber")
@@ -109,12 +110,8 @@ async def change_phone_number(
     number: FromPath[str], data: JSONBody[PhoneNumberChange], session: NamedDependency[AsyncSession]
 ) -> PhoneNumberView:
     """Let a tenant's number ring at another extension, or begin or cease to be shown; it stays the tenant's."""
-    row = await phone_numbers.get(session, number)
-    use = phone_numbers.Use(
-        row.extension if data.extension is UNSET else data.extension,
-        row.is_caller_number if data.is_caller_number is UNSET else data.is_caller_number,
-    )
-    return phone_number_view(await phone_numbers.change(session, number, use))
+    row = await phone_numbers.find_locked(session, number)
+    return phone_number_view(await phone_numbers.change(session, row, data.applied_to(phone_numbers.use_of(row))))
 
 
 @delete(

@@ -14,19 +14,23 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit.http import DEFAULT_PAGE, After, Limit
 from infra.kit.pages import Page, fetch_page
 from infra.kit.principal import Principal
-from switch import call_privacy, calls, cdr, set_aside_records
+from switch import call_privacy, calls, record_retry, set_aside_records
 from switch.call_schemas import (
     CallView,
+    ClockCorrection,
+    CorrectedView,
     Dismissal,
+    Retry,
     SetAsidePage,
     SetAsideRecordView,
     StrayCallView,
     call_view,
+    corrected_view,
     set_aside_record_view,
     stray_call_view,
 )
 from switch.calls import CallFilter
-from switch.models import SetAsideRecord, StrayCall
+from switch.models import StrayCall
 
 TAGS = ["Calls"]
 
@@ -88,19 +92,12 @@ async def list_set_aside_records(
 ) -> SetAsidePage:
     """Call records that could not be stored, newest first: those that wait, or with `resolved` those that were
     stored later or put away. An operator's person sees who called whom of tenants that it visits."""
-    state = SetAsideRecord.resolved_at.is_not(None) if resolved else SetAsideRecord.resolved_at.is_(None)
-    rows, following = await fetch_page(
-        session,
-        select(SetAsideRecord).where(state),
-        keys=(SetAsideRecord.record_id,),
-        limit=limit,
-        after=after,
-    )
+    rows, following = await set_aside_records.list_records(session, is_resolved=resolved, limit=limit, after=after)
     sight = await call_privacy.sight_of(session, principal)
     return SetAsidePage(
         items=[set_aside_record_view(row, sight) for row in rows],
         next=following,
-        unresolved=await cdr.count_set_aside(session),
+        unresolved=await set_aside_records.count_set_aside(session),
     )
 
 
@@ -112,11 +109,40 @@ async def list_set_aside_records(
     status_code=HTTP_200_OK,
 )
 async def retry_set_aside_record(
-    record_id: FromPath[str], session: NamedDependency[AsyncSession], principal: NamedDependency[Principal]
+    record_id: FromPath[str],
+    session: NamedDependency[AsyncSession],
+    principal: NamedDependency[Principal],
+    data: JSONBody[Retry | None] = None,
 ) -> SetAsideRecordView:
-    """Try once more to store a record, for example once its tenant exists; 409 says why it still cannot be."""
-    retried = await cdr.retry(session, record_id)
+    """Try once more to store a record, for example once its tenant exists, or, of one from the future, with its times
+    put right; 409 says why it still cannot be."""
+    wanted = Retry() if data is None else data
+    correction = record_retry.correction(wanted.clock_ahead_seconds, wanted.reason)
+    retried = await record_retry.retry(session, record_id, correction)
     return set_aside_record_view(retried, await call_privacy.sight_of(session, principal))
+
+
+@post(
+    "/v1/set-aside-records/clock-corrections",
+    permission="set_aside_records:write",
+    tags=TAGS,
+    operation_id="CorrectSetAsideRecords",
+    status_code=HTTP_200_OK,
+)
+async def correct_set_aside_records(
+    data: JSONBody[ClockCorrection], session: NamedDependency[AsyncSession]
+) -> CorrectedView:
+    """Store the records of a node that came from the future, with their times put right: at most 1,000 at once, and
+    those that are done are not met again."""
+    corrected = await record_retry.correct_clock(
+        session,
+        data.node,
+        record_retry.ClockCorrection(data.clock_ahead_seconds, data.reason),
+        received_from=data.received_from,
+        received_until=data.received_until,
+        after=data.after,
+    )
+    return corrected_view(corrected)
 
 
 @post(
@@ -164,6 +190,7 @@ ROUTES = [
     get_call,
     list_set_aside_records,
     retry_set_aside_record,
+    correct_set_aside_records,
     dismiss_set_aside_record,
     list_stray_calls,
 ]

@@ -15,7 +15,7 @@ from typing import Any, cast
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit.principal import Principal
-from switch import cdr, cdr_parsing
+from switch import cdr_parsing, set_aside_records
 from tenancy.people import visits
 
 SEES_CALLS = "calls:read"
@@ -41,16 +41,21 @@ class Sight:
 
     def number(self, number: str | None, tenant_id: str | None) -> str | None:
         """A number of a tenant's call (None: of nobody's we know), or its last digits."""
-        if number is None or self.tenant_ids is None or tenant_id in self.tenant_ids:
-            return number
-        return masked(number)
+        return number if number is None or self._sees(tenant_id) else masked(number)
+
+    def price_prefix(self, prefix: str | None, tenant_id: str) -> str | None:
+        """The beginning of a called number that a call's price was found by, which may be as long as the number."""
+        return None if prefix is None else prefix if self._sees(tenant_id) else HIDDEN
 
     def body(self, body: bytes) -> str:
         """A record as it came, or only what it says of its place and time. Bytes that are no UTF-8 become U+FFFD."""
         text = body.decode(errors="replace")
-        if self.tenant_ids is None or any(re.search(cdr.naming(each), text) for each in self.tenant_ids):
+        if self.tenant_ids is None or any(re.search(set_aside_records.naming(each), text) for each in self.tenant_ids):
             return text
         return _bare(body)
+
+    def _sees(self, tenant_id: str | None) -> bool:
+        return self.tenant_ids is None or tenant_id in self.tenant_ids
 
 
 async def sight_of(session: AsyncSession, principal: Principal) -> Sight:

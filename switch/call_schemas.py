@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Annotated
+
+import msgspec
 
 from infra.kit.clock import LOCAL_ZONE
 from infra.kit.http import Body, View
 from switch.admission import Reason
 from switch.call_privacy import Sight
 from switch.models import CallRecord, SetAsideRecord, StrayCall
+from switch.record_retry import Corrected
 from switch.refusal_words import explain
 
 HOUR_FORMAT = "%Y-%m-%dT%H"
+Moment = Annotated[datetime, msgspec.Meta(tz=True, description="With its offset: 2026-07-01T09:00:00+08:00")]
 
 
 class CallView(View):
@@ -51,7 +56,11 @@ class CallView(View):
 
 class SetAsideRecordView(View):
     """A call record that could not be stored. `body`: as it came (bytes that are no UTF-8 are shown as U+FFFD); to an
-    operator's person who is not on a visit to the tenant that it names, without who called whom."""
+    operator's person who is not on a visit to the tenant that it names, without who called whom.
+
+    `ahead_seconds`: how far it came from the future, which for one that came as its call ended is how far its node's
+    clock ran ahead. `corrected_seconds`: by how much a person has put its times right; the body stays as it came.
+    """
 
     record_id: str
     node: str
@@ -61,6 +70,47 @@ class SetAsideRecordView(View):
     body: str
     resolved_at: datetime | None
     dismissed_reason: str | None
+    ahead_seconds: int | None
+    corrected_seconds: int | None
+
+
+class Retry(Body):
+    """For a record from the future: how far its node's clock ran ahead, and why you say so; all its times are taken so
+    much earlier, which stands in the audit trail. Without both it is tried as it is."""
+
+    clock_ahead_seconds: int | None = None
+    reason: str | None = None
+
+
+class ClockCorrection(Body):
+    """How far a node's clock ran ahead while these records came (`received_until` exclusive), and why you say so.
+    `after`: the `next` of the answer before."""
+
+    node: str
+    received_from: Moment
+    received_until: Moment
+    clock_ahead_seconds: int
+    reason: str
+    after: str | None = None
+
+
+class RefusalView(View):
+    """A record that still cannot be stored, and why."""
+
+    record_id: str
+    problem: str
+
+
+class CorrectedView(View):
+    """What became of the records: `stored` now; `known` copies of one that is stored; `counted` as refused calls of
+    nobody's; `refused` still wait, the first of them with the reason. `next`: more wait, send it as `after`."""
+
+    stored: int
+    known: int
+    counted: int
+    refused: int
+    refusals: list[RefusalView]
+    next: str | None
 
 
 class Dismissal(Body):
@@ -140,6 +190,20 @@ def set_aside_record_view(record: SetAsideRecord, sight: Sight) -> SetAsideRecor
         body=sight.body(record.body),
         resolved_at=record.resolved_at,
         dismissed_reason=record.dismissed_reason,
+        ahead_seconds=record.ahead_seconds,
+        corrected_seconds=record.corrected_seconds,
+    )
+
+
+def corrected_view(corrected: Corrected) -> CorrectedView:
+    """What became of many records as the API shows it."""
+    return CorrectedView(
+        stored=corrected.stored,
+        known=corrected.known,
+        counted=corrected.counted,
+        refused=corrected.refused,
+        refusals=[RefusalView(record_id=record_id, problem=problem) for record_id, problem in corrected.refusals],
+        next=corrected.following,
     )
 
 

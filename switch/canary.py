@@ -310,8 +310,8 @@ def _in_words(seen: str) -> str:
 
 
 def _is_excused(row: CanaryCheck, state: str | None) -> bool:
-    """A node that died meanwhile serves nobody, and one that is drained takes nobody in: that is no alarm."""
-    return state is None or (state == "draining" and row.expected == "accepted")
+    """A node that died meanwhile serves nobody, one that is drained or cut off takes nobody in: that is no alarm."""
+    return state is None or (state in ("draining", "cut_off") and row.expected == "accepted")
 
 
 async def _keep(runtime: Runtime, subject: Subject, rows: list[CanaryCheck]) -> list[CanaryCheck]:

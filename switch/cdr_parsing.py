@@ -6,6 +6,7 @@ records of a running 1.11. What is missing or cannot be is refused by name: such
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, get_args
@@ -26,6 +27,8 @@ NUMBER_LIMIT_CHARACTERS = 32
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(minutes=5)
 """How far a node's clock may run before ours; what is charged has happened. `node doctor` calls seconds an error."""
+MAX_CLOCK_AHEAD_SECONDS = 2_000_000_000
+"""63 years: what a column takes. A record from still later is no record of a clock that ran ahead."""
 MAX_DURATION = timedelta(days=7)
 TOLERANCE_MILLISECONDS = 1_000
 """FreeSWITCH cuts its times off in different places."""
@@ -42,6 +45,7 @@ _KEY_BEGINS = b"inline"
 
 _COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_IN_TIME = timedelta(0)
 
 Leg = Literal["caller", "seat", "gateway", "canary"]
 Direction = Literal["outbound", "inbound", "internal", "emergency"]
@@ -58,6 +62,17 @@ def without_media_keys(body: bytes) -> bytes:
 
 class RecordUnreadable(ValueError):
     """A call record that cannot be stored; the message says what is missing or cannot be."""
+
+
+class RecordAhead(RecordUnreadable):
+    """A record of what has not happened yet, `ahead_seconds` later than the present: its node's clock runs ahead.
+
+    It can be stored once somebody says by how much (switch/clock_correction.py).
+    """
+
+    def __init__(self, name: str, ahead: timedelta) -> None:
+        self.ahead_seconds = math.ceil(ahead.total_seconds())
+        super().__init__(f"{name}: is later than the present; the record is {self.ahead_seconds} seconds ahead of it.")
 
 
 class StrayRefusal(RecordUnreadable):
@@ -184,11 +199,12 @@ def plain_body(body: bytes) -> bytes:
     return stripped
 
 
-def parse(body: bytes, *, now: datetime, uuid: str | None = None) -> Record:
+def parse(body: bytes, *, now: datetime, uuid: str | None = None, clock_ahead: timedelta = _IN_TIME) -> Record:
     """The record in a body as it was posted.
 
     `now`: the present, against which absurd times are told. `uuid`: the leg that the request's address names, where
-    it names one. Raises `RecordUnreadable`.
+    it names one. `clock_ahead`: how far the node's clock ran ahead, so much earlier are all times taken. Raises
+    `RecordUnreadable`, for one from the future `RecordAhead`.
     """
     document = _document(plain_body(body))
     variables = document.variables
@@ -197,12 +213,14 @@ def parse(body: bytes, *, now: datetime, uuid: str | None = None) -> Record:
         raise RecordUnreadable("uuid: expected a UUID in small letters.")
     if uuid is not None and uuid != leg_id:
         raise RecordUnreadable("uuid: the request's address names another leg than the record.")
-    started_at, answered_at, ended_at = _times(variables, now)
+    started_at, answered_at, ended_at = _times(variables, now, clock_ahead)
     billable = _count("billmsec", variables.billmsec)
     spoken = (ended_at - answered_at) // timedelta(milliseconds=1) if answered_at is not None else 0
     if billable > (spoken + TOLERANCE_MILLISECONDS if answered_at is not None else 0):
         raise RecordUnreadable(f"billmsec: {billable} is longer than the leg was answered ({spoken}).")
-    if not variables.seatline_tenant and answered_at is None and variables.seatline_refusal in REFUSALS:
+    # A call from a carrier's address that reached for a running one was answered before it could be refused.
+    is_refused = answered_at is None or variables.seatline_refusal == Reason.REPLACING_NOT_ALLOWED.value
+    if not variables.seatline_tenant and is_refused and variables.seatline_refusal in REFUSALS:
         raise StrayRefusal(document, leg_id=leg_id, started_at=started_at, ended_at=ended_at)
     leg, direction = _role(variables, was_answered=answered_at is not None)
     profile = _profile(document)
@@ -216,9 +234,9 @@ def parse(body: bytes, *, now: datetime, uuid: str | None = None) -> Record:
         direction=direction,
         other_leg_id=_other_leg(variables),
         seat_id=_seat(variables),
-        # What the other side says of itself, cut: nobody is to keep a record from being stored by his own name.
+        # What people say of themselves and what they dial, cut: nobody is to keep a record from being stored by it.
         caller=_text("caller_id_number", (caller or "")[:VALUE_LIMIT_CHARACTERS]) or "",
-        destination=_text("seatline_destination", destination) or "",
+        destination=_text("seatline_destination", (destination or "")[:VALUE_LIMIT_CHARACTERS]) or "",
         gateway=_text("seatline_gateway", variables.seatline_gateway),
         started_at=started_at,
         answered_at=answered_at,
@@ -319,12 +337,20 @@ def _seat(variables: _Variables) -> str | None:
     return seat_id
 
 
-def _times(variables: _Variables, now: datetime) -> tuple[datetime, datetime | None, datetime]:
+def _times(variables: _Variables, now: datetime, clock_ahead: timedelta) -> tuple[datetime, datetime | None, datetime]:
     """Start, answer (None when there was none) and end, in this order and within reason."""
-    started_at = _moment("start_uepoch", variables.start_uepoch, now)
-    ended_at = _moment("end_uepoch", variables.end_uepoch, now)
     answered = variables.answer_uepoch
-    answered_at = None if answered in (None, "", "0") else _moment("answer_uepoch", answered, now)
+    told = {"start_uepoch": variables.start_uepoch, "end_uepoch": variables.end_uepoch}
+    if answered not in (None, "", "0"):
+        told["answer_uepoch"] = answered
+    moments = {name: _moment(name, value, clock_ahead) for name, value in told.items()}
+    ahead = max(moments.values()) - now
+    for name, moment in moments.items():
+        if moment < EARLIEST or ahead.total_seconds() > MAX_CLOCK_AHEAD_SECONDS:
+            raise RecordUnreadable(f"{name}: {told[name]} is not a time between {EARLIEST.year} and the present.")
+        if moment > now + MAX_AHEAD:
+            raise RecordAhead(name, ahead)
+    started_at, answered_at, ended_at = moments["start_uepoch"], moments.get("answer_uepoch"), moments["end_uepoch"]
     if not started_at <= (answered_at or started_at) <= ended_at:
         raise RecordUnreadable("start_uepoch, answer_uepoch, end_uepoch: are not in this order.")
     if ended_at - started_at > MAX_DURATION:
@@ -332,15 +358,12 @@ def _times(variables: _Variables, now: datetime) -> tuple[datetime, datetime | N
     return started_at, answered_at, ended_at
 
 
-def _moment(name: str, value: str | None, now: datetime) -> datetime:
+def _moment(name: str, value: str | None, clock_ahead: timedelta) -> datetime:
     microseconds = _count(name, value)
     try:
-        moment = _EPOCH + timedelta(microseconds=microseconds)
+        return _EPOCH + timedelta(microseconds=microseconds) - clock_ahead
     except OverflowError:
-        moment = EARLIEST - MAX_DURATION
-    if not EARLIEST <= moment <= now + MAX_AHEAD:
-        raise RecordUnreadable(f"{name}: {microseconds} is not a time between 2020 and the present.")
-    return moment
+        raise RecordUnreadable(f"{name}: {microseconds} is not a time between 2020 and the present.") from None
 
 
 def _role(variables: _Variables, *, was_answered: bool) -> tuple[Leg, Direction]:

@@ -170,7 +170,12 @@ class Dialling:
         return await self._connections.run(fetch)
 
     async def _gateway_of(self, sign_in: NodeSignIn, form: dict[str, str]) -> str | None:
-        """The name of the gateway that a call from outside came in by, found by its address."""
+        """The name of the gateway that a call from outside came in by, found by its address; None for a phone's call.
+
+        A phone that names a gateway in the address it calls (`;gw=`) is put among its calls by mod_sofia.
+        """
+        if form.get("variable_seatline_extension"):
+            return None
         current = await self._configuration.current(sign_in)
         found = current.gateway_from(*source_address(form))
         return found.name if found is not None else None

@@ -179,6 +179,7 @@ def _document(lookup: Lookup, found: Found) -> str:
             generation=found.generation if lookup.purpose is Purpose.REGISTER else None,
         ),
         emergency_only=not isinstance(decision, Listed),
+        calls=lookup.purpose is Purpose.INVITE,
     )
 
 

@@ -42,6 +42,12 @@ COMMAND_TIMEOUT_SECONDS = 10.0
 
 MAX_PROBLEM_CHARACTERS = 200
 
+SIGNING_IN = frozenset({"UNREGED", "TRYING", "REGISTER"})
+"""FreeSWITCH's words while the carrier has not answered yet: it calls such a gateway down until it has."""
+
+NO_ANSWER = "TIMEOUT"
+"""Its word, without any of the carrier's, where no answer came."""
+
 _GATEWAY = re.compile(r"<gateway>(.*?)</gateway>", re.DOTALL)
 _VALUE = re.compile(r"<(?P<name>name|profile|username|proxy|pingfreq|state|status)>(?P<value>[^<]*)</(?P=name)>")
 
@@ -99,12 +105,20 @@ class GatewayKeeper:
         """Take in an event of the link. Never waits."""
         if event.subclass != GATEWAY_STATE:
             return
-        name = event.get("Gateway")
-        if len(self._problems) < MAX_GATEWAYS or name in self._problems:
-            said = f"{event.get('Status')} {event.get('Phrase')}".strip()
-            self._problems[name] = "".join(filter(str.isprintable, said))[:MAX_PROBLEM_CHARACTERS]
+        self._note_problem(event)
         self._must_compare = True
         self._news.set()
+
+    def _note_problem(self, event: Event) -> None:
+        """Keep what the carrier said last; most events about a gateway only tell its next state, without any words."""
+        name, status = event.get("Gateway"), event.get("Status")
+        said = f"{status} {event.get('Phrase')}".strip()
+        if event.get("State") == NO_ANSWER:
+            said = said or "no answer"
+        if status.startswith("2"):
+            self._problems.pop(name, None)
+        elif said and (len(self._problems) < MAX_GATEWAYS or name in self._problems):
+            self._problems[name] = "".join(filter(str.isprintable, said))[:MAX_PROBLEM_CHARACTERS]
 
     async def run(self, lease: Lease, link: EslLink) -> None:
         """Keep them until cancelled. A database or node that is away is waited for."""
@@ -195,13 +209,20 @@ class GatewayKeeper:
     def _update(self, row: GatewayState, wanted: Wanted, found: Listed, now: datetime) -> None:
         if found.is_up and not row.is_up:
             log.info("gateway.up", node=self._node, gateway=wanted.name)
-        elif row.is_up and not found.is_up:
+        elif _is_alarm(row, found):
             log.error("gateway.down", node=self._node, gateway=wanted.name)
         if (row.is_up, row.registration) != (found.is_up, found.registration):
             row.changed_at = now
         row.generation, row.checked_at = wanted.generation, now
         row.is_up, row.registration = found.is_up, found.registration
         row.problem = None if found.is_up else self._problems.get(wanted.name) or row.problem
+
+
+def _is_alarm(row: GatewayState, found: Listed) -> bool:
+    """Whether a gateway has gone down: not one whose carrier has yet to answer, nor one that only tried again."""
+    if found.is_up or found.registration in SIGNING_IN:
+        return False
+    return row.is_up or (row.registration in SIGNING_IN and row.problem is None)
 
 
 async def wanted_gateways(session: AsyncSession) -> list[Wanted]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import audit, clock
@@ -12,7 +13,8 @@ from infra.kit.database import PLATFORM
 from switch import nodes, placements
 from switch.draining import drains
 from switch.errors import NodeStillNeeded
-from switch.models import Node
+from switch.live import store
+from switch.models import GatewayState, Node
 from switch.node_states import NodeEvent, NodeState, may, states_for
 from switch.schemas import NodeView, node_view
 
@@ -20,11 +22,13 @@ from switch.schemas import NodeView, node_view
 async def leave(session: AsyncSession, node_id: str) -> Node:
     """Take a node (its id or name) that serves nobody out of the cluster; leaving again changes nothing.
 
-    Its tenants get new homes with the next look at placements, within a minute. Its name stays taken, since call
-    records carry it. Raises `NodeUnknown`, `NodeStillNeeded`.
+    Its tenants get new homes with the next look at placements, within a minute. What was seen of it live is shown no
+    more, and its supervisor's right ends with this, so that nothing more is written of it. Its name stays taken, since
+    call records carry it. Raises `NodeUnknown`, `NodeStillNeeded`.
     """
     node = await nodes.find_locked(session, node_id)
     if node.state == NodeState.LEFT:
+        await _forget(session, node.name)
         return node
     if not may(node.state, NodeEvent.LEAVE):
         states = ", ".join(states_for(NodeEvent.LEAVE))
@@ -39,8 +43,16 @@ async def leave(session: AsyncSession, node_id: str) -> Node:
     before, node.state = node.state, NodeState.LEFT.value
     node.state_changed_at = clock.now()
     node.generation += 1
+    node.supervisor = node.supervised_until = None
+    node.fencing += 1
+    await _forget(session, node.name)
     await audit.record(session, PLATFORM, "node.left", node.node_id, name=node.name, before=before)
     return node
+
+
+async def _forget(session: AsyncSession, name: str) -> None:
+    await store.forget_node(session, name)
+    await session.execute(delete(GatewayState).where(GatewayState.node == name))
 
 
 @post(

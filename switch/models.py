@@ -21,7 +21,7 @@ class Node(Base):
     node_id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     state: Mapped[str]
-    """`joining` (never seen), `active`, `draining`, `drained`, `dead` or `left`."""
+    """`joining` (never seen), `active`, `cut_off`, `draining`, `drained`, `dead` or `left`."""
     capacity_seats: Mapped[int]
     sip_host: Mapped[str]
     sip_port: Mapped[int]
@@ -46,6 +46,12 @@ class Node(Base):
     """The node's HTTP password, sealed so that `seatline node-config` can write it again."""
     secret_digest: Mapped[str]
     heartbeat_at: Mapped[datetime | None]
+    answered_since: Mapped[datetime | None]
+    """Since when it gets answers from the API without a gap; None: it gets none, or nobody knows."""
+    answered_at: Mapped[datetime | None]
+    """When it put the latest question that the API answered."""
+    unanswered_since: Mapped[datetime | None]
+    """Since when it gets no answers; None: it does, or nobody knows."""
     version: Mapped[str | None]
     generation: Mapped[int]
     state_changed_at: Mapped[datetime]
@@ -237,6 +243,10 @@ class SetAsideRecord(Base):
     """Which leg it tells of, where that much could be read."""
     dismissed_reason: Mapped[str | None]
     """Why a person has put it away unstored; `resolved_at` says when."""
+    ahead_seconds: Mapped[int | None]
+    """How far it, or a copy that came sooner, was ahead of the present in which it came; None: it was not."""
+    corrected_seconds: Mapped[int | None]
+    """How much earlier than it says its leg is kept, as a person has corrected its node's clock."""
 
 
 class StrayCall(Base):

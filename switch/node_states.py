@@ -15,6 +15,8 @@ class NodeState(StrEnum):
     JOINING = "joining"
     """Added, never heard of."""
     ACTIVE = "active"
+    CUT_OFF = "cut_off"
+    """It runs, but gets no answers from the API while others do; its tenants are served elsewhere."""
     DRAINING = "draining"
     DRAINED = "drained"
     """It may be stopped."""
@@ -29,6 +31,9 @@ class NodeEvent(StrEnum):
 
     HEARD = "heard"
     SILENT = "silent"
+    CUT_OFF = "cut_off"
+    """It has had no answers from the API for too long, and another node has them (switch/cut_off.py)."""
+    ANSWERED = "answered"
     DRAIN = "drain"
     EMPTY = "empty"
     RESUME = "resume"
@@ -40,6 +45,10 @@ NEXT: Mapping[tuple[NodeState, NodeEvent], NodeState] = {
     (NodeState.JOINING, NodeEvent.LEAVE): NodeState.LEFT,
     (NodeState.ACTIVE, NodeEvent.SILENT): NodeState.DEAD,
     (NodeState.ACTIVE, NodeEvent.DRAIN): NodeState.DRAINING,
+    (NodeState.ACTIVE, NodeEvent.CUT_OFF): NodeState.CUT_OFF,
+    (NodeState.CUT_OFF, NodeEvent.SILENT): NodeState.DEAD,
+    (NodeState.CUT_OFF, NodeEvent.DRAIN): NodeState.DRAINING,
+    (NodeState.CUT_OFF, NodeEvent.ANSWERED): NodeState.ACTIVE,
     (NodeState.DRAINING, NodeEvent.SILENT): NodeState.DEAD,
     (NodeState.DRAINING, NodeEvent.EMPTY): NodeState.DRAINED,
     (NodeState.DRAINING, NodeEvent.RESUME): NodeState.ACTIVE,

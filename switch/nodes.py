@@ -28,7 +28,7 @@ from switch.models import Node
 MAX_NODES = 500
 MAX_CAPACITY_SEATS = 100_000
 DEFAULT_CAPACITY_SEATS = 1_000
-LIVE_STATES = ("active", "draining")
+LIVE_STATES = ("active", "cut_off", "draining")
 """States of a node that phones may be registered at and that takes commands."""
 
 UNHEARD_STATES = ("dead", "joining")
@@ -99,6 +99,9 @@ async def create_node(session: AsyncSession, seal: Seal, details: NodeDetails) -
         sealed_secret=seal.close(secret),
         secret_digest=sealing.digest(secret),
         heartbeat_at=None,
+        answered_since=None,
+        answered_at=None,
+        unanswered_since=None,
         version=None,
         generation=1,
         state_changed_at=now,
@@ -146,12 +149,15 @@ async def find_locked(session: AsyncSession, node_id: str) -> Node:
     return (await session.execute(locked.execution_options(populate_existing=True))).scalar_one()
 
 
-async def change_node(session: AsyncSession, node_id: str, details: NodeDetails, *, is_restarted: bool = False) -> Node:
+async def change_node(
+    session: AsyncSession, node_id: str, details: NodeDetails, *, is_restarted: bool = False, is_empty: bool = False
+) -> Node:
     """Say anew what a node is (its id or name): room at any time, addresses, ports and limits while nobody is there.
 
     Its files must be written again and the node started from them for everything but its room. `is_restarted`: whoever
-    asks is about to do that (`seatline node-config`), so limits may change in any state. A name is for good, since call
-    records carry it. Raises `NodeUnknown`, `NodeInService`, `InvalidInput`, `NodeAddressTaken`.
+    asks is about to do that (`seatline node-config`), so limits may change in any state. `is_empty`: nobody is there,
+    whatever its state is. A name is for good, since call records carry it. Raises `NodeUnknown`, `NodeInService`,
+    `InvalidInput`, `NodeAddressTaken`.
     """
     node = await find_locked(session, node_id)
     before = details_of(node)
@@ -167,7 +173,7 @@ async def change_node(session: AsyncSession, node_id: str, details: NodeDetails,
     _check(details)
     free = {"capacity_seats"} | (_LIMITS if is_restarted else set())
     bound = sorted(changed.keys() - free)
-    if bound and node.state not in CHANGEABLE_STATES:
+    if bound and not is_empty and node.state not in CHANGEABLE_STATES:
         raise NodeInService(
             f"The node {node.name} is {node.state}; `{bound[0]}` changes while it is {', '.join(CHANGEABLE_STATES)}: "
             "drain it first.",

@@ -31,8 +31,13 @@ _EXTENSION = re.compile(r"[1-9][0-9]{2,5}", re.ASCII)
 
 _SERVICE = "(?P<service>" + "|".join(sorted(EMERGENCY_NUMBERS)) + ")"
 _AREA_CODE = "(?:10|2[0-9]|[3-9][0-9]{2})"
-_SERVICE_WITH_AREA = re.compile(rf"86{_AREA_CODE}(?P<code>(?:1|9[56])[0-9]{{3,5}})", re.ASCII)
-"""A subscriber's number has seven or eight digits; what is shorter behind an area code is a service's."""
+_SERVICE_WITH_AREA = re.compile(rf"86{_AREA_CODE}(?P<code>1[0-9]{{3,7}}|9[56][0-9]{{3,6}})", re.ASCII)
+"""A service's number behind an area code: five to eight digits that begin with 95 or 96, or four to eight that begin
+with 1, as no subscriber's number does. Premium services (168, 160) have some of eight digits.
+"""
+
+_BEHIND_THE_DIGITS = re.compile(r"#?(?:;.*)?\Z", re.DOTALL)
+"""What a phone may send behind them: the key that ends dialling, and parameters (RFC 3261, section 19.1.6)."""
 
 _EMERGENCY_PLAIN = re.compile(rf"(?:(?:\+|00)860?|0)?{_SERVICE}")
 _EMERGENCY_WITH_AREA = re.compile(rf"(?:(?:\+|00)86)?0?(?P<area>10|2[0-9]|[3-9][0-9]{{2}}){_SERVICE}", re.ASCII)
@@ -122,17 +127,19 @@ def emergency_number(digits: str) -> EmergencyNumber | None:
 def normalise(dialled: str, region: str = HOME_REGION) -> Destination:
     """What a dialled text means: an emergency service, an E.164 number, a short code, or nothing.
 
+    What a phone may add behind the digits keeps nobody in need from help; behind any other number it is refused.
+
     `region` (ISO 3166, default CN) is where a number without country code belongs. A local number without its
     area code is not diallable: the seats of one tenant sit anywhere, so it has no one meaning.
     """
+    emergency = emergency_number(plain_digits(_BEHIND_THE_DIGITS.sub("", dialled, count=1)) or "")
+    if emergency is not None:
+        return emergency
     digits = plain_digits(dialled)
     if digits is None:
         return NotDiallable(
             f"a number is at most {MAX_DIALLED_CHARACTERS} digits and separators; dial it again without letters"
         )
-    emergency = emergency_number(digits)
-    if emergency is not None:
-        return emergency
     try:
         parsed = phonenumbers.parse(digits, region)
     except phonenumbers.NumberParseException:

@@ -77,44 +77,53 @@ class Use:
     is_caller_number: bool
 
 
-async def get(session: AsyncSession, number: str) -> PhoneNumber:
-    """A number that a tenant has. Raises `NumberUnknown`."""
-    digits = as_number(number)
-    row = await session.get(PhoneNumber, digits)
-    if row is None:
-        raise _unknown(digits)
-    return row
+def use_of(row: PhoneNumber) -> Use:
+    """What a number's tenant does with it now."""
+    return Use(row.extension, row.is_caller_number)
 
 
-async def change(session: AsyncSession, number: str, use: Use) -> PhoneNumber:
-    """Let a number ring at another extension, or begin or cease to be the one that calls out show.
+async def find_locked(session: AsyncSession, number: str) -> PhoneNumber:
+    """A number that a tenant has, held with its tenant until the end of the transaction.
 
-    It stays the tenant's all the while. As with `assign`, a new caller number takes the place of the earlier one.
-    Raises `InvalidInput`, `NumberUnknown`.
+    Whoever changes one thing about it reads the rest here: what another request has changed meanwhile stays changed.
+    The tenant's row is taken first, as by `assign`: it has one caller number. Raises `InvalidInput`, `NumberUnknown`,
+    `TenantClosed`.
     """
-    _check_extension(use.extension)
-    found = await get(session, number)
-    digits, owner = found.number, found.tenant_id
-    await tenants.get(session, owner, for_update=True)  # as `assign`: one caller number a tenant
+    digits = as_number(number)
+    found = await session.get(PhoneNumber, digits)
+    if found is None:
+        raise _unknown(digits)
+    owner = found.tenant_id
+    await tenants.get_staying(session, owner, for_update=True)
     query = select(PhoneNumber).where(PhoneNumber.number == digits, PhoneNumber.tenant_id == owner)
     row = (
         await session.execute(query.with_for_update().execution_options(populate_existing=True))
     ).scalar_one_or_none()
     if row is None:
         raise _unknown(digits)  # it was released meanwhile
-    before = Use(row.extension, row.is_caller_number)
+    return row
+
+
+async def change(session: AsyncSession, row: PhoneNumber, use: Use) -> PhoneNumber:
+    """Let a number (of `find_locked`) ring at another extension, or begin or cease to be the one that calls out show.
+
+    It stays the tenant's all the while. As with `assign`, a new caller number takes the place of the earlier one.
+    Raises `InvalidInput`.
+    """
+    _check_extension(use.extension)
+    before = use_of(row)
     if before == use:
         return row
     if use.is_caller_number and not before.is_caller_number:
-        others = update(PhoneNumber).where(PhoneNumber.tenant_id == owner, PhoneNumber.number != digits)
+        others = update(PhoneNumber).where(PhoneNumber.tenant_id == row.tenant_id, PhoneNumber.number != row.number)
         await session.execute(others.values(is_caller_number=False))
     row.extension, row.is_caller_number = use.extension, use.is_caller_number
-    await stock.changed(session, digits, owner)
+    await stock.changed(session, row.number, row.tenant_id)
     await audit.record(
         session,
-        owner,
+        row.tenant_id,
         "phone_number.changed",
-        digits,
+        row.number,
         extension=use.extension,
         is_caller_number=use.is_caller_number,
         extension_before=before.extension,

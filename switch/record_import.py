@@ -1,12 +1,12 @@
 """Brings call records home from a node's disk: those it could not deliver, which FreeSWITCH never reads again.
 
 A file is removed only after the commit that stored its record, or set it aside, so a crash in between repeats it and
-changes nothing. The folder of all records is swept the same way: what has arrived is known and goes.
+changes nothing. The folder of all records is swept the same way: what has arrived is known and goes. A file that the
+disk will not give keeps no other from being stored (switch/record_files.py).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -20,19 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from infra.kit import clock, logs
 from infra.kit.database import Database, Scope
 from infra.kit.problems import InvalidInput, Unavailable
-from switch import cdr, cdr_parsing, nodes, stray_calls
+from switch import cdr, cdr_parsing, nodes, record_files, set_aside_records, stray_calls
 from switch.cdr import Delivery, Outcome
 from switch.cdr_parsing import RecordUnreadable, StrayRefusal
 from switch.direct_connections import PlainConnection
 
-FILE_PATTERN = "*.cdr.json"
-"""As mod_json_cdr names them: `UUID.cdr.json`."""
-
-TOO_LARGE_SUFFIX = ".too-large"
 BATCH_LIMIT_FILES = 64
-UNFINISHED_LIMIT_SECONDS = 60.0
-"""A file that cannot be read may still be written; once it has lain still for so long it is set aside."""
-
 UNKNOWN_NODE = "unknown"
 
 log = logs.get(__name__)
@@ -43,7 +36,8 @@ class Imported:
     """What became of the files: records stored now, known already, set aside in the database, and files left. `stray`:
     refused calls of nobody's, which are counted (switch/stray_calls.py).
 
-    `unfinished` may still be written, `too_large` were renamed: somebody must look at them.
+    `unfinished` may still be written, `too_large` were renamed, `unusable` could not be read, renamed or removed:
+    somebody must look at them. One that could not be removed counts here besides.
     """
 
     stored: int = 0
@@ -52,6 +46,7 @@ class Imported:
     stray: int = 0
     unfinished: int = 0
     too_large: int = 0
+    unusable: int = 0
 
 
 class _Origin(msgspec.Struct):
@@ -78,8 +73,8 @@ async def import_directory(database: Database, directory: Path, *, file_limit_by
     Raises `InvalidInput` when there is no such directory, `Unavailable` when the database is away: what is not stored
     stays.
     """
-    paths = _files_below(directory)
     done = Imported()
+    paths = _files_below(directory, done)
     for first in range(0, len(paths), BATCH_LIMIT_FILES):
         files = list(_read(paths[first : first + BATCH_LIMIT_FILES], file_limit_bytes, done))
         try:
@@ -90,27 +85,34 @@ async def import_directory(database: Database, directory: Path, *, file_limit_by
     return done
 
 
-def _files_below(directory: Path) -> list[Path]:
+def _files_below(directory: Path, done: Imported) -> list[Path]:
     if not directory.is_dir():
         raise InvalidInput(f"{directory} is not a directory; name a node's spool.", field="directory")
-    return sorted(directory.rglob(FILE_PATTERN))
+    found = list(record_files.files_below(directory))
+    paths = sorted(path for path in found if path is not None)
+    done.unusable += len(found) - len(paths)
+    return paths
 
 
 def _read(paths: Sequence[Path], limit_bytes: int, done: Imported) -> Iterator[_File]:
     now = clock.now()
     for path in paths:
         try:
-            state = path.stat()
+            state = record_files.state_of(path)
             if state.st_size > limit_bytes:
-                path.rename(path.with_name(path.name + TOO_LARGE_SUFFIX))
+                record_files.put_out_of_the_way(path, state.st_size)
                 done.too_large += 1
-                log.warning("call_record.too_large", file=str(path), size_bytes=state.st_size)
                 continue
             body = path.read_bytes()
         except FileNotFoundError:
             continue  # another import has taken it
+        except OSError as error:
+            record_files.cannot_use(path, error)
+            done.unusable += 1
+            continue
         file = _parse(path, body, now)
-        if file.record is None and file.stray is None and time.time() - state.st_mtime < UNFINISHED_LIMIT_SECONDS:
+        is_young = record_files.is_younger(state.st_mtime, record_files.UNFINISHED_LIMIT_SECONDS)
+        if file.record is None and file.stray is None and is_young:
             done.unfinished += 1
             continue
         yield file
@@ -150,14 +152,18 @@ async def _store(database: Database, files: Sequence[_File], done: Imported) -> 
             return
         refused = f"The database refuses the record ({error.sqlstate})."
         async with database.transaction(Scope.platform()) as session:
-            await cdr.set_aside(session, files[0].node, files[0].body, refused)
+            await set_aside_records.set_aside(session, files[0].node, files[0].body, refused)
         counted = Imported(set_aside=1)
     done.stored += counted.stored
     done.known += counted.known
     done.stray += counted.stray
     done.set_aside += counted.set_aside
     for file in files:
-        file.path.unlink(missing_ok=True)
+        try:
+            file.path.unlink(missing_ok=True)
+        except OSError as error:
+            record_files.cannot_use(file.path, error)
+            done.unusable += 1
 
 
 async def _store_in(session: AsyncSession, files: Sequence[_File], counted: Imported) -> None:
@@ -186,5 +192,5 @@ async def _store_in(session: AsyncSession, files: Sequence[_File], counted: Impo
         else:
             unreadable.append((file, cdr.no_such_node(file.node)))
     for file, problem in unreadable:
-        await cdr.set_aside(session, file.node, file.body, problem)
+        await set_aside_records.set_aside(session, file.node, file.body, problem)
         counted.set_aside += 1

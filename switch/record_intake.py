@@ -12,7 +12,7 @@ import psycopg
 
 from infra.kit import clock, logs
 from infra.kit.database import Database, Scope
-from switch import cdr, cdr_parsing, node_sign_in, stray_calls
+from switch import cdr, cdr_parsing, node_sign_in, set_aside_records, stray_calls
 from switch.batching import Batcher
 from switch.cdr import Delivery, Outcome
 from switch.cdr_parsing import RecordUnreadable, StrayRefusal
@@ -64,7 +64,7 @@ class RecordIntake:
         outcome = await self._batcher.ask(delivery)
         if isinstance(outcome, RecordUnreadable):
             await self._set_aside(sign_in, body, str(outcome))
-        elif outcome is Outcome.NO_TENANT:
+        elif outcome in (Outcome.NO_TENANT, Outcome.DOUBTED):
             await self._set_aside(sign_in, body, cdr.why_not(outcome, delivery))
         elif outcome is Outcome.NO_NODE:
             raise NodeNotSignedIn
@@ -90,4 +90,4 @@ class RecordIntake:
     async def _set_aside(self, sign_in: NodeSignIn, body: bytes, problem: str) -> None:
         async with self._database.transaction(Scope.platform()) as session:
             await node_sign_in.check(session, sign_in)
-            await cdr.set_aside(session, sign_in.node, body, problem)
+            await set_aside_records.set_aside(session, sign_in.node, body, problem)

@@ -2,14 +2,14 @@
 
 Runs on the node, which has no access to the database: it signs in at the address and with the secret that the node
 itself reports with, read from the node's own configuration. A file is deleted only after the API has answered that its
-record is kept; whatever is interrupted is sent again, and a record that arrives twice is stored once.
+record is kept; whatever is interrupted is sent again, and a record that arrives twice is stored once. A file that the
+disk will not give is left, and keeps no other from being sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ import msgspec
 
 from infra.kit import logs
 from infra.kit.problems import InvalidInput
-from switch.record_import import FILE_PATTERN, TOO_LARGE_SUFFIX, UNFINISHED_LIMIT_SECONDS
+from switch import record_files
 
 CONFIGURATION_FILE = Path("autoload_configs/json_cdr.conf.xml")
 CONFIGURATION_LIMIT_BYTES = 1_000_000
@@ -104,7 +104,8 @@ async def ship(
     Stops early when the API does not answer. Raises `ShippingRefused` when it refuses the sign-in.
     """
     done = Shipped()
-    waiting = iter(await asyncio.to_thread(_files, settings.folders, min_age_seconds))
+    files, done.left = await asyncio.to_thread(_files, settings.folders, min_age_seconds)
+    waiting = iter(files)
     verify = ssl.create_default_context(cafile=settings.certificates) if settings.certificates is not None else True
     async with httpx.AsyncClient(
         auth=(settings.node, settings.secret),
@@ -144,6 +145,9 @@ class _Round:
             body = _read(path)
         except FileNotFoundError:
             return  # another round has taken it
+        except OSError as error:
+            self._leave(path, error)
+            return
         if body is None:
             self._done.left += 1
             return
@@ -155,18 +159,37 @@ class _Round:
             self._fail(path, type(error).__name__)
             return
         if answer.is_success:
-            _delete(path)
-            self._done.shipped += 1
             self._failures = 0
+            self._delete(path)
         elif answer.status_code == UNAUTHORIZED:
             self.refused = True
             self._done.left += 1
         elif answer.status_code == TOO_LARGE:
-            _put_out_of_the_way(path)
-            self._done.too_large += 1
-            log.warning("call_record.too_large", file=str(path), size_bytes=len(body))
+            self._put_out_of_the_way(path, len(body))
         else:
             self._fail(path, f"HTTP {answer.status_code}")
+
+    def _delete(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self._leave(path, error)
+        else:
+            self._done.shipped += 1
+
+    def _put_out_of_the_way(self, path: Path, size_bytes: int) -> None:
+        try:
+            record_files.put_out_of_the_way(path, size_bytes)
+        except FileNotFoundError:
+            return  # another round has done it
+        except OSError as error:
+            self._leave(path, error)
+        else:
+            self._done.too_large += 1
+
+    def _leave(self, path: Path, error: OSError) -> None:
+        record_files.cannot_use(path, error)
+        self._done.left += 1
 
     def _fail(self, path: Path, reason: str) -> None:
         self._failures += 1
@@ -174,37 +197,38 @@ class _Round:
         log.warning("call_record.not_shipped", file=str(path), reason=reason)
 
 
-def _files(folders: tuple[Path, ...], min_age_seconds: float) -> list[Path]:
-    """The files to ship, those that could not be delivered first, the oldest of each folder first."""
-    latest = time.time() - min_age_seconds
+def _files(folders: tuple[Path, ...], min_age_seconds: float) -> tuple[list[Path], int]:
+    """The files to ship, those that could not be delivered first, the oldest of each folder first; and how many more
+    could not even be looked at."""
     found: list[Path] = []
+    unusable = 0
     for folder in folders:
         aged: list[tuple[float, Path]] = []
-        for path in folder.rglob(FILE_PATTERN) if folder.is_dir() else ():
+        for path in record_files.files_below(folder):
+            if path is None:
+                unusable += 1
+                continue
             try:
-                modified = path.stat().st_mtime
+                modified = record_files.state_of(path).st_mtime
             except FileNotFoundError:
                 continue
-            if modified <= latest:
+            except OSError as error:
+                record_files.cannot_use(path, error)
+                unusable += 1
+                continue
+            if not record_files.is_younger(modified, min_age_seconds):
                 aged.append((modified, path))
         found += [path for _, path in sorted(aged)]
-    return found[:FILES_A_ROUND]
+    return found[:FILES_A_ROUND], unusable
 
 
 def _read(path: Path) -> bytes | None:
-    """A record's file; None while it may still be written."""
+    """A record's file; None while it may still be written. Raises `OSError`."""
     body = path.read_bytes()
-    if _is_unfinished(body) and time.time() - path.stat().st_mtime < UNFINISHED_LIMIT_SECONDS:
+    modified = path.stat().st_mtime
+    if _is_unfinished(body) and record_files.is_younger(modified, record_files.UNFINISHED_LIMIT_SECONDS):
         return None
     return body
-
-
-def _delete(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
-def _put_out_of_the_way(path: Path) -> None:
-    path.rename(path.with_name(path.name + TOO_LARGE_SUFFIX))
 
 
 def _is_unfinished(body: bytes) -> bool:

@@ -26,6 +26,7 @@ EXPLANATIONS: Mapping[Reason, str] = {
     Reason.COUNTRY_NOT_ALLOWED: "Calls to this country are not allowed.",
     Reason.SHORT_CODES_NOT_ALLOWED: "Calls to short service numbers are not allowed.",
     Reason.RELAYING_NOT_ALLOWED: "A call from outside may leave only to a number that the tenant forwards to.",
+    Reason.REPLACING_NOT_ALLOWED: "A running call can be transferred within its tenant; nobody takes it over.",
     Reason.DAILY_CAP_REACHED: "The spend cap of the day is used up; calls out are possible again tomorrow.",
     Reason.MEDIA_NOT_ENCRYPTED: "The tenant's calls must be encrypted; switch SRTP on in the phone.",
     Reason.TOO_MANY_CALLS: "The tenant has as many calls at once as it may.",

@@ -13,6 +13,7 @@ from switch.draining.models import NodeDrain
 from switch.draining.schemas import DrainView, drain_view
 from switch.models import CanaryCheck, Node, PhoneNumber
 from switch.nodes import DEFAULT_CAPACITY_SEATS, NodeDetails
+from switch.phone_numbers import Use
 
 
 class NewNode(Body):
@@ -43,7 +44,8 @@ class NewNode(Body):
 
 class NodeChange(Body):
     """What is to be another of a node; what is not named stays. Everything but `capacity_seats` changes only while the
-    node is joining, drained or has left, and holds when its files were written again and it was started.
+    node is joining, drained or has left, and holds when its files were written again and it was started; a node that
+    takes SIP elsewhere than said here is not taken into service.
     """
 
     capacity_seats: int | UnsetType = UNSET
@@ -66,7 +68,11 @@ class NodeChange(Body):
 
 
 class NodeView(View):
-    """A node. Its secrets are shown by no one; `seatline node-config` writes them into its files."""
+    """A node. Its secrets are shown by no one; `seatline node-config` writes them into its files.
+
+    `answered_at`: when it put the latest question that the API answered; `unanswered_since`: since when it gets no
+    answers and is therefore paused. Once it alone gets none for a while it is `cut_off` and others serve its tenants.
+    """
 
     node_id: str
     name: str
@@ -86,6 +92,8 @@ class NodeView(View):
     esl_port: int
     version: str | None
     heartbeat_at: datetime | None
+    answered_at: datetime | None
+    unanswered_since: datetime | None
     state_changed_at: datetime
     supervisor: str | None
     supervised_until: datetime | None
@@ -107,6 +115,11 @@ class PhoneNumberChange(Body):
 
     extension: str | UnsetType | None = UNSET
     is_caller_number: bool | UnsetType = UNSET
+
+    def applied_to(self, use: Use) -> Use:
+        """What the number is used for afterwards."""
+        said = {name: getattr(self, name) for name in self.__struct_fields__}
+        return replace(use, **{name: value for name, value in said.items() if value is not UNSET})
 
 
 class PhoneNumberView(View):
@@ -156,6 +169,8 @@ def node_view(node: Node, drain: NodeDrain | None = None) -> NodeView:
         esl_port=node.esl_port,
         version=node.version,
         heartbeat_at=node.heartbeat_at,
+        answered_at=node.answered_at,
+        unanswered_since=node.unanswered_since,
         state_changed_at=node.state_changed_at,
         supervisor=node.supervisor,
         supervised_until=node.supervised_until,

@@ -1,22 +1,16 @@
-"""Supervises nodes: one task per node keeps a link to it, notes its signs of life, and tells when it dies.
+"""Supervises a node: keeps a link to it, notes its signs of life, and tells when it dies.
 
-`Switchd` follows the table of nodes: a new node is supervised within seconds, without a restart. Several such processes
-may run; each node has one supervisor at a time (switch/node_lease.py). All waits are measured in real seconds, since
-the clock of a demo may jump by months.
+Each node has one supervisor at a time (switch/node_lease.py). All waits are measured in real seconds, since the clock
+of a demo may jump by months.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-import socket
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from infra.kit import clock, logs
@@ -38,12 +32,13 @@ from switch.esl.link import HEARTBEAT, Backoff, EslLink, LinkSettings
 from switch.gateway_keeper import GATEWAY_STATE, GatewayKeeper
 from switch.live import watcher
 from switch.live.watcher import LiveWatch
-from switch.models import Node
 from switch.node_lease import Lease, Sighting
-from switch.nodes import MAX_NODES
+from switch.place_watch import PlaceWatch
 from switch.refused_sign_ins import keeping
 from switch.refused_sign_ins.counting import REGISTER_FAILURE, RefusedSignIns
-from switch.relay_guard import CHANNEL_BRIDGE, RelayGuard
+from switch.relay_watch import EVENTS as RELAY_EVENTS
+from switch.relay_watch import RelayWatch
+from switch.tenure import Tenure
 
 MAX_PROBE_INTERVAL_SECONDS = 5.0
 MAX_REFRESH_INTERVAL_SECONDS = 2.0
@@ -51,6 +46,9 @@ MIN_LEASE_SECONDS = 15.0
 LONGEST_RECONNECT_SECONDS = 5.0
 SILENCE_LIMIT_SECONDS = 65.0
 """A connection without even a HEARTBEAT for this long is made anew (FreeSWITCH sends one every 10 to 20 s)."""
+
+FAILURES_BEFORE_ALARM = 5
+"""So many attempts in a row to read the state of a node that answers, and somebody has to look."""
 
 STOP_SECONDS = 10.0
 
@@ -113,7 +111,10 @@ class NodeSupervisor:
         self._is_heard = False
         self._version: str | None = None
         self._is_held_back = False
-        self._live = LiveWatch(database, name, answer_timeout_seconds=pace.answer_timeout_seconds)
+        self._legs = LegWatch(name, pace.answer_timeout_seconds)
+        self._live = LiveWatch(
+            database, name, answer_timeout_seconds=pace.answer_timeout_seconds, on_listed=self._legs.compare
+        )
         self._gateways = GatewayKeeper(database, name, look_interval_seconds=pace.refresh_interval_seconds)
         self._api_watch = ApiWatch(
             name,
@@ -121,11 +122,16 @@ class NodeSupervisor:
             answer_timeout_seconds=pace.answer_timeout_seconds,
             look_interval_seconds=pace.refresh_interval_seconds,
         )
-        self._guard = RelayGuard(name, pace.answer_timeout_seconds)
-        self._legs = LegWatch(name, pace.answer_timeout_seconds)
+        self._relays = RelayWatch(
+            name,
+            answer_timeout_seconds=pace.answer_timeout_seconds,
+            retry_interval_seconds=pace.probe_interval_seconds,
+        )
+        self._place = PlaceWatch(name, pace.answer_timeout_seconds)
         self._sign_ins = RefusedSignIns()
         self._sessions: SessionCount | None = None
-        self._linked: EslLink | None = None
+        self._tenure = Tenure(pace.lease_seconds)
+        self._is_deaf = False
 
     async def run(self) -> None:
         """Hold the node's lease and watch the node, until cancelled; wait while another process holds it."""
@@ -139,8 +145,12 @@ class NodeSupervisor:
             await asyncio.sleep(self._pace.probe_interval_seconds)
 
     async def _claim(self) -> Lease | None:
+        asked_at_seconds = self._tenure.now_seconds()
         async with self._database.transaction(Scope.platform()) as session:
-            return await node_lease.claim(session, self._node_id, self._holder, lease_seconds=self._pace.lease_seconds)
+            lease = await node_lease.claim(session, self._node_id, self._holder, lease_seconds=self._pace.lease_seconds)
+        if lease is not None:
+            self._tenure.renewed(asked_at_seconds)
+        return lease
 
     async def _hold(self, lease: Lease) -> None:
         log.info("supervisor.started", node=self.name, fencing=lease.fencing)
@@ -150,6 +160,7 @@ class NodeSupervisor:
         try:
             await self._watch(lease, link, tasks)
         finally:
+            self._tenure.end()
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -171,6 +182,7 @@ class NodeSupervisor:
             asyncio.create_task(self._live.run(lease, link), name=f"live view {self.name}"),
             asyncio.create_task(self._gateways.run(lease, link), name=f"gateways {self.name}"),
             asyncio.create_task(self._api_watch.run(link), name=f"API watch {self.name}"),
+            asyncio.create_task(self._relays.run(link), name=f"relays {self.name}"),
         ]
 
     def _link(self) -> EslLink:
@@ -178,47 +190,55 @@ class NodeSupervisor:
             self.address.host,
             self.address.port,
             self._seal.open(self.address.sealed_password),
-            events=(CHANNEL_BRIDGE, GATEWAY_STATE, REGISTER_FAILURE, *CHANNEL_EVENTS, *watcher.EVENTS),
+            events=(*RELAY_EVENTS, GATEWAY_STATE, REGISTER_FAILURE, *CHANNEL_EVENTS, *watcher.EVENTS),
             connect_timeout_seconds=self._pace.answer_timeout_seconds,
-            resynchronisation_timeout_seconds=self._pace.answer_timeout_seconds,
             silence_limit_seconds=SILENCE_LIMIT_SECONDS,
             backoff=Backoff(
                 first_seconds=self._pace.first_reconnect_seconds, longest_seconds=LONGEST_RECONNECT_SECONDS
             ),
         )
-        self._linked = EslLink(settings, on_connected=self._resynchronise, on_event=self._note_event)
-        return self._linked
+        return EslLink(
+            settings,
+            on_connected=self._resynchronise,
+            on_event=self._note_event,
+            may_tell=lambda: self._tenure.holds,
+        )
 
     async def _resynchronise(self, connection: EslConnection) -> None:
+        """Read back what events cannot be followed without; each part bounds its own questions, the link all of it.
+
+        What takes its time on a busy node is only begun here: it goes on beside the reading of events.
+        """
         self._live.connected()
         self._gateways.connected()
+        self._relays.connected()
         await self._api_watch.recall(connection)
         await self._legs.begin(connection)
         await self._ask_status(connection)
-        await self._guard.look_at_all(connection)
 
     async def _ask_status(self, connection: EslConnection) -> None:
         """Put one question to the node; any answer is a sign of life, `not ready` is none.
 
         A node that was paused, for its drain or because it gets no answers, calls itself not ready.
         """
+        asked_at = clock.now()
         answer = await connection.api("status", timeout_seconds=self._pace.answer_timeout_seconds)
         status = read_status(answer)
+        if status is not None and status.sessions_since_startup is not None:
+            self._sessions = self._legs.count(connection, status.sessions_since_startup, asked_at)
         if status is not None and (status.is_ready or self._is_held_back or self._api_watch.holds):
             self._version = status.version
-            if status.sessions_since_startup is not None:
-                self._sessions = self._legs.count(connection, status.sessions_since_startup)
+            await self._place.look(connection)
             self._hear()
 
     async def _note_event(self, event: Event) -> None:
         self._live.note(event)
         self._gateways.note(event)
+        self._relays.note(event)
         if event.name == HEARTBEAT:
             self._hear()
         elif event.subclass == REGISTER_FAILURE:
             self._note_refusal(event)
-        elif event.name == CHANNEL_BRIDGE and self._linked is not None:
-            await self._guard.look_at(event, self._linked.connection)
         elif event.name in CHANNEL_EVENTS:
             self._legs.note(event)
 
@@ -238,24 +258,26 @@ class NodeSupervisor:
         """Ask, report, rest; returns when the lease is lost."""
         silent_seconds = 0.0
         longest_round_seconds = self._pace.probe_interval_seconds + self._pace.answer_timeout_seconds
-        looked_at = time.monotonic()
-        reported_at = looked_at
+        looked_at = self._tenure.now_seconds()
         while True:
             for task in tasks:
                 if task.done():
                     task.result()  # such a task ends only by a defect, which must not look like a dead node
             await self._probe(link)
-            now = time.monotonic()
+            now = self._tenure.now_seconds()
             heard, self._is_heard = self._is_heard, False
             # A round that took longer than it can was our own sleep (a machine suspended, a process stopped) and is
             # no sign of the node's death.
             silent_seconds = 0.0 if heard else silent_seconds + min(now - looked_at, longest_round_seconds)
             looked_at = now
+            self._note_deafness(link, heard=heard)
             sighting = Sighting(
                 is_heard=heard,
                 is_silent=silent_seconds > self._pace.dead_after_seconds,
                 version=self._version,
                 sessions=self._sessions,
+                answers=self._api_watch.answers(patience_seconds=self._pace.dead_after_seconds),
+                profiles=self._place.profiles,
             )
             try:
                 async with self._database.transaction(Scope.platform()) as session:
@@ -263,29 +285,27 @@ class NodeSupervisor:
                 if state is None:
                     log.warning("supervisor.lease_lost", node=self.name, fencing=lease.fencing)
                     return
-                reported_at = now
+                self._tenure.renewed(now)
+                self._place.note(is_heard=heard, state=state)
                 if state == "dead":
                     self._live.died()
-                await self._write_legs()
+                await watching.keep(self._database, lease, self._legs)
                 await self._write_sign_ins()
             except (Refusal, SQLAlchemyError, OSError) as error:
                 self._is_heard = self._is_heard or heard
                 log.warning("supervisor.report_failed", node=self.name, reason=type(error).__name__)
-                if now - reported_at > self._pace.lease_seconds:
+                if not self._tenure.holds:
                     raise
             await self._rest()
 
-    async def _write_legs(self) -> None:
-        """Keep what was seen of the node's legs; what cannot be written now is written next time."""
-        news = self._legs.take()
-        if news is None:
-            return
-        try:
-            async with self._database.transaction(Scope.platform()) as session:
-                await watching.write(session, news)
-        except (Refusal, SQLAlchemyError, OSError):
-            self._legs.give_back(news)
-            raise
+    def _note_deafness(self, link: EslLink, *, heard: bool) -> None:
+        """A node that answers, but whose state cannot be read: nothing that it tells of is seen."""
+        if link.failures_in_a_row == 0:
+            self._is_deaf = False
+        elif heard and link.failures_in_a_row >= FAILURES_BEFORE_ALARM and not self._is_deaf:
+            self._is_deaf = True
+            reason = str(link.last_error)
+            log.error("node.events_unread", node=self.name, attempts=link.failures_in_a_row, reason=reason)
 
     async def _write_sign_ins(self) -> None:
         """Keep what was counted of refused sign-ins; what cannot be written now is written next time."""
@@ -318,73 +338,3 @@ class NodeSupervisor:
                 await node_lease.release(session, lease)
         except (Refusal, SQLAlchemyError, OSError) as error:
             log.warning("supervisor.lease_not_released", node=self.name, reason=type(error).__name__)
-
-
-class Switchd:
-    """Runs a supervisor for every node of the table."""
-
-    def __init__(self, database: Database, settings: Settings, *, pace: Pace | None = None) -> None:
-        self._database = database
-        self._seal = Seal(settings.secret_key)
-        self._pace = pace or Pace.of(settings)
-        self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._running: dict[str, tuple[NodeSupervisor, asyncio.Task[None]]] = {}
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Supervise until `stop` is set, then end every supervisor and give its lease back."""
-        log.info("switchd.started", holder=self.holder)
-        try:
-            while not stop.is_set():
-                await self._refresh()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._pace.refresh_interval_seconds):
-                        await stop.wait()
-        finally:
-            await self._end([*self._running])
-            log.info("switchd.ended", holder=self.holder)
-
-    async def _refresh(self) -> None:
-        try:
-            wanted = await self._nodes()
-        except (Refusal, SQLAlchemyError, OSError) as error:
-            log.warning("switchd.database_away", reason=type(error).__name__)
-            return
-        ended: list[str] = []
-        for node_id, (supervisor, task) in self._running.items():
-            if task.done():
-                failure = None if task.cancelled() else task.exception()
-                log.error("supervisor.failed", node=supervisor.name, exc_info=failure)
-                ended.append(node_id)
-            elif node_id not in wanted or wanted[node_id][1] != supervisor.address:
-                ended.append(node_id)
-        await self._end(ended)
-        for node_id, (name, address) in wanted.items():
-            if node_id not in self._running:
-                self._begin(node_id, name, address)
-
-    async def _nodes(self) -> dict[str, tuple[str, Address]]:
-        async with self._database.transaction(Scope.platform()) as session:
-            query = select(Node).where(Node.state != "left").order_by(Node.node_id).limit(MAX_NODES)
-            return {
-                node.node_id: (node.name, Address(node.esl_host, node.esl_port, node.sealed_esl_password))
-                for node in (await session.execute(query)).scalars()
-            }
-
-    def _begin(self, node_id: str, name: str, address: Address) -> None:
-        supervisor = NodeSupervisor(
-            self._database,
-            self._seal,
-            self._pace,
-            node_id=node_id,
-            name=name,
-            address=address,
-            holder=self.holder,
-        )
-        self._running[node_id] = (supervisor, asyncio.create_task(supervisor.run(), name=f"supervisor {name}"))
-
-    async def _end(self, node_ids: list[str]) -> None:
-        tasks = [self._running.pop(node_id)[1] for node_id in node_ids]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=STOP_SECONDS)

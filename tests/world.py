@@ -22,12 +22,14 @@ from infra.app import schedule
 from infra.kit import clock
 from infra.kit.database import Scope
 from infra.kit.sealing import Seal
+from switch.completeness.hours import SETTLE
 from switch.models import Node
 from tenancy import tokens
 from tests import papers
 from tests.api import Api
 from tests.jobs import failed_tasks, run_jobs
 from tests.journeys.desk import Desk, InvoiceSeen
+from tests.switch.counts import count_nodes
 from tests.switch.exchange import INVITE, REGISTER, call_record, encoded, lookup_form, recorded_form
 
 ALL_TASKS = infra.app.worker.TASK_MODULES
@@ -122,7 +124,7 @@ class World:
         """Live until a local moment, with all that its schedule brings.
 
         Of the days between, the first of every month is lived, and that of arrival from its midnight on; `day_by_day`
-        lives every one.
+        lives every one. On the first the month's invoices go out a little after midnight.
         """
         target = moment(when)
         assert target > clock.now(), f"{when} is past; nobody lives backwards"
@@ -135,6 +137,9 @@ class World:
             if day_by_day or midnight.day == 1 or following > target:
                 clock.travel_to(midnight)
                 await self._do_what_is_due()
+            if midnight.day == 1 and midnight + SETTLE <= target:
+                clock.travel_to(midnight + SETTLE)
+                await self._do_what_is_due()
             midnight = following
         clock.travel_to(target)
 
@@ -144,6 +149,7 @@ class World:
         await self._do_what_is_due()
 
     async def _do_what_is_due(self) -> None:
+        await count_nodes(self.api.database)
         async with self.api.database.transaction(Scope.platform()) as session:
             await schedule.start_due(session, clock.now())
         assert self.api.settings.database_url is not None

@@ -73,7 +73,8 @@ class ReRatingView(View):
 class ReRatedCallView(View):
     """A call that a re-rating changes: `changed`, `without_price` (it keeps `old_amount`) or `first_priced`.
 
-    Of `destination` an operator's person who is not on a visit to the tenant sees the last digits.
+    Of `destination` an operator's person who is not on a visit to the tenant sees the last digits, of `prefix`, the
+    beginning of it that the new price was found by, that there is one.
     """
 
     leg_id: str
@@ -160,7 +161,7 @@ def re_rated_call_view(
         old_amount=None if old is None else rated_text(old),
         new_amount=None if new is None else rated_text(new),
         difference=None if old is None or new is None else rated_text(new - old),
-        prefix=row.prefix,
+        prefix=sight.price_prefix(row.prefix, row.tenant_id),
         billed_seconds=row.billed_seconds,
     )
 

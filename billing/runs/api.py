@@ -84,7 +84,8 @@ async def release_invoice_run(
 
     Months go out in their order, each once. With the preview's `contracts_due` or `expected_total` the run is refused
     when it has become another. While call records of the month before are missing it is refused
-    (`hours_unreconciled`), unless `sign_off` says why it goes out all the same.
+    (`hours_unreconciled`), unless `sign_off` says why it goes out all the same, with the `hours_version` of the
+    refusal.
     """
     state = await releases.release(
         session,
@@ -93,6 +94,7 @@ async def release_invoice_run(
         contracts_due=data.contracts_due,
         expected_total=data.expected_total,
         sign_off=data.sign_off,
+        hours_version=data.hours_version,
     )
     return run_state_view(state)
 

@@ -36,7 +36,8 @@ class PreviewOutdated(Conflict):
 
 
 class HoursUnreconciled(Conflict):
-    """Call records of the month to bill are missing; `hours` lists the node's hours, at most 100 of them."""
+    """Call records of the month to bill are missing; `hours` lists the node's hours, at most 100 of them;
+    `GET /v1/completeness` has them all. `hours_version` goes with the `sign_off` of whoever has seen them."""
 
     code = "hours_unreconciled"
 

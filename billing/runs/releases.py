@@ -1,8 +1,8 @@
 """The release of the monthly run: finance lets a month go out, in order, once (rule 3).
 
 A month is released by a row of `invoice_run`; the job that issues its invoices is deferred in the same transaction and
-goes on wherever it was stopped. Where months release themselves (`SEATLINE_MONTHLY_RELEASE=automatic`) the daily job
-writes that row.
+goes on wherever it was stopped. Where months release themselves (`SEATLINE_MONTHLY_RELEASE=automatic`) a job writes
+that row as soon as the month's hours allow it (hours.py).
 """
 
 from __future__ import annotations
@@ -82,13 +82,15 @@ async def release(
     contracts_due: int | None = None,
     expected_total: str | None = None,
     sign_off: str | None = None,
+    hours_version: str | None = None,
 ) -> RunState:
     """Let the invoices of a month go out; they are issued by a job, and dated the 1st whenever that is.
 
     `contracts_due` and `expected_total` (CNY, a decimal string) are those of the preview that was looked at: given and
     different by now, nothing is released. Raises `MonthNotBegun`, `RunReleased`, `MonthOutOfOrder` naming the month to
     release first, `PreviewOutdated` with the new figures, `InvalidInput` for the note, `HoursUnreconciled` while call
-    records of the month before are missing and `sign_off` does not say why it goes out all the same.
+    records of the month before are missing and `sign_off` does not say why it goes out all the same, or the hours are
+    others than those that were looked at (`hours_version`).
     """
     if note is not None and len(note) > NOTE_LIMIT_CHARACTERS:
         raise InvalidInput(f"A note has at most {NOTE_LIMIT_CHARACTERS} characters.", field="note")
@@ -100,7 +102,7 @@ async def release(
     expected = waiting[0] if waiting else Month.of(clock.today())
     if month != expected:
         raise MonthOutOfOrder(f"Release {expected} first; months go out in their order.", field="month")
-    await hours.check_hours(session, month, sign_off=sign_off)
+    await hours.check_hours(session, month, sign_off=sign_off, hours_version=hours_version)
     await _check_figures(session, month, contracts_due, expected_total)
     note = note.strip() or None if note is not None else None
     if not await _insert(session, month, released_by=audit.actor.get(), note=note):
@@ -156,13 +158,17 @@ async def advance(runtime: Runtime, today: date) -> None:
 
 
 async def run_automatically(runtime: Runtime, month: Month) -> MonthRun:
-    """Where months release themselves: the run of this month, for whatever lacks an invoice by now."""
+    """Where months release themselves: the run of this month, for whatever lacks an invoice by now.
+
+    While its hours hold it up an alarm says so, unless their records may still be on their way, and the run goes
+    through what was released before.
+    """
     async with runtime.database.transaction(Scope.platform()) as session:
-        missing = [] if await session.get(InvoiceRun, str(month)) else await hours.missing_hours(session, month)
-        if missing:  # what is written about the hours stays; tried again each hour
-            log.error("invoice_run.hours_unreconciled", month=str(month), hours=len(missing))
-            return MonthRun(month)
-        await _insert(session, month, released_by=audit.SYSTEM, note=None)
+        if not await _may_go_out(session, month):  # what is written about the hours stays
+            last = await session.scalar(select(func.max(InvoiceRun.month)).where(InvoiceRun.month < str(month)))
+            if last is None:
+                return MonthRun(month)
+            month = month_of(last)
     done = await invoice_runs.run_month(runtime, month)
     async with runtime.database.transaction(Scope.platform()) as session:
         await session.execute(
@@ -173,10 +179,48 @@ async def run_automatically(runtime: Runtime, month: Month) -> MonthRun:
     return done
 
 
+async def _may_go_out(session: AsyncSession, month: Month) -> bool:
+    """Whether a month that releases itself is released, or is now; if not, and it should be, an alarm says so."""
+    if await session.get(InvoiceRun, str(month)) is not None:
+        return True
+    if not hours.is_settled(month):
+        return False
+    if holding := await hours.short_hours(session, month):
+        log.error("invoice_run.hours_unreconciled", month=str(month), hours=len(holding))
+        return False
+    await _insert(session, month, released_by=audit.SYSTEM, note=None)
+    return True
+
+
+async def release_by_itself(session: AsyncSession, month: Month) -> bool:
+    """Where months release themselves: let this one go out if nothing holds it up, and say whether it goes now.
+
+    Asked every minute, so it begins with what is known: hours are counted anew only where none is known to be short.
+    """
+    if not hours.is_settled(month) or await session.get(InvoiceRun, str(month)) is not None:
+        return False
+    if await hours.is_held_up(session, month) or await hours.short_hours(session, month):
+        return False
+    if not await _insert(session, month, released_by=audit.SYSTEM, note=None):
+        return False
+    await jobs.defer(session, RUN_RELEASED, lock=RUN_LOCK, month=str(month))
+    return True
+
+
 async def check_released(session: AsyncSession, month: Month) -> None:
     """Refuse to run a month that finance has not released. Raises `MonthNotReleased`."""
     if await session.get(InvoiceRun, str(month)) is None:
         raise MonthNotReleased(f"{month} is not released; release it (rule 3).", field="month")
+
+
+async def check_may_go_out(session: AsyncSession, month: Month) -> None:
+    """Where months release themselves: refuse to run one by hand that hours hold up. Raises `HoursUnreconciled`.
+
+    A month that is released, or a later one is, has gone out: what was found missing since is not its affair.
+    """
+    last = await session.scalar(select(func.max(InvoiceRun.month)))
+    if last is None or month > month_of(last):
+        await hours.check_by_hand(session, month)
 
 
 async def waiting_months(session: AsyncSession) -> Sequence[Month]:

@@ -13,13 +13,15 @@ from infra.kit.http import Body, View
 class Release(Body):
     """The release of a month; with the figures of the preview that was looked at, it goes out only as it was seen.
 
-    `sign_off`: why the month goes out although call records of some hours are missing (see completeness).
+    `sign_off`: why the month goes out although call records of some hours are missing (see completeness). It takes the
+    `hours_version` of the refusal that showed these hours, and signs for no others.
     """
 
     note: str | None = None
     contracts_due: int | None = None
     expected_total: str | None = None
     sign_off: str | None = None
+    hours_version: str | None = None
 
 
 class RunStateView(View):

@@ -186,7 +186,9 @@ def cdr_import(arguments: argparse.Namespace) -> int:
         say(f"{done.stray} refused calls of nobody's, only counted (GET /v1/stray-calls).")
     if done.unfinished or done.too_large:
         say(f"{done.unfinished} files still being written, {done.too_large} too large (renamed).")
-    return 0
+    if done.unusable:
+        say(f"{done.unusable} files or folders that the disk does not give up; the log names each.")
+    return 1 if done.unusable else 0
 
 
 def cdr_ship(arguments: argparse.Namespace) -> int:

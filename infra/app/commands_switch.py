@@ -19,7 +19,7 @@ from switch.node_configuration import DirectoryRefused, write_node_configuration
 from switch.nodes import NodeDetails, NodeLimits
 from switch.record_import import Imported
 from switch.record_shipping import Shipped
-from switch.supervisor import Switchd
+from switch.switchd import Switchd
 
 TLS_DIRECTORY = "tls"
 """In a node's configuration directory: its certificate for SIP over TLS."""

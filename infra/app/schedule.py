@@ -35,6 +35,7 @@ SCHEDULE: tuple[Periodic, ...] = (
     Periodic("billing.rate_calls", timedelta(seconds=5)),
     Periodic("billing.retry_unrated_calls", timedelta(minutes=10)),
     Periodic("billing.advance_month", timedelta(hours=1)),
+    Periodic("billing.release_month", timedelta(minutes=1)),
     Periodic("billing.advance_dunning", timedelta(minutes=10)),
     Periodic("billing.tend_card_payments", timedelta(minutes=1)),
     Periodic("billing.remind_of_contract_ends", timedelta(hours=6)),

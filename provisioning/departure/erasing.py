@@ -23,7 +23,7 @@ from provisioning.departure import departures, readiness
 from provisioning.departure.data_map import BY_TABLE, COLLECTIONS, FACTS_OF_MONEY, TRAIL_OF_MONEY
 from provisioning.departure.errors import DepartureRefused
 from provisioning.departure.models import Departure
-from switch import cdr, phone_numbers
+from switch import phone_numbers, set_aside_records
 from switch.completeness.models import SeenLeg
 from switch.number_pool.models import PooledNumber
 from tenancy import tenants
@@ -195,7 +195,7 @@ async def _erase_elsewhere(runtime: jobs.Runtime, departure_id: str, tenant_id: 
         of_another = exists().where(SipDomain.domain == Tenant.sip_domain, SipDomain.tenant_id != tenant_id)
         domain = await session.scalar(select(Tenant.sip_domain).where(Tenant.tenant_id == tenant_id, ~of_another))
         names = [tenant_id] if domain is None else [tenant_id, domain]
-        count(departure, "set_aside_record", await cdr.empty_set_aside(session, names))
+        count(departure, "set_aside_record", await set_aside_records.empty_set_aside(session, names))
         for name, statement in (
             (
                 "pooled_number",

@@ -20,6 +20,7 @@ from tenancy.models import Tenant
 
 LOST_STATES = ("dead", "left")
 KEPT_OUT_STATES = ("draining", "drained")
+CUT_OFF = "cut_off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +45,11 @@ class Condition:
 
 
 async def nodes_down(session: AsyncSession, now: datetime, *, tenant_id: str | None = None) -> list[Condition]:
-    """Tenants (or this one) whose serving node is dead, gone or kept out of service, and whom no other has taken over.
+    """Tenants (or this one) whose serving node is dead, gone, cut off or kept out, and whom no other has taken over.
 
-    A node died when it was last heard of, not when that was noticed.
+    A node died when it was last heard of, not when that was noticed; it was cut off when it got no answers any more.
     """
-    out = Node.state.in_(LOST_STATES) | (
+    out = Node.state.in_((*LOST_STATES, CUT_OFF)) | (
         Node.state.in_(KEPT_OUT_STATES) & NodeDrain.phase.in_([phase.value for phase in PAUSED_PHASES])
     )
     query = (
@@ -66,7 +67,9 @@ async def nodes_down(session: AsyncSession, now: datetime, *, tenant_id: str | N
         since = node.state_changed_at
         if node.state in LOST_STATES and node.heartbeat_at is not None:
             since = min(since, node.heartbeat_at)
-        what = "fell silent" if node.state == "dead" else f"is {node.state}"
+        if node.state == CUT_OFF and node.unanswered_since is not None:
+            since = min(since, node.unanswered_since)
+        what = {"dead": "fell silent", CUT_OFF: "gets no answers from the API"}.get(node.state, f"is {node.state}")
         found.append(
             Condition(
                 tenant_id=placement.tenant_id,

@@ -13,8 +13,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from infra.kit.ids import is_id
-
 HOME_UP_FOR = timedelta(minutes=10)
 """How long a home node must have been up before its tenants go back to it; a node that comes and goes gets none."""
 
@@ -149,10 +147,9 @@ def may_go_home(*, now: datetime, home_up_since: datetime, moved_at: datetime) -
     return now - home_up_since >= HOME_UP_FOR and now - moved_at >= STAY_FOR
 
 
-def is_quiet(tenant_id: str, leg_contexts: Iterable[str]) -> bool:
+def is_quiet(tenant_id: str, leg_owners: Iterable[str | None]) -> bool:
     """Whether a node surely has no live leg of a tenant.
 
-    A leg's dialplan context names its tenant; legs from outside run in a shared context. So only a leg in the context
-    of another tenant is known to be somebody else's: every other one counts as this tenant's.
+    `leg_owners`: the tenant of each leg there, None where it is not known: such a leg counts as this tenant's.
     """
-    return all(context != tenant_id and is_id("ten", context) for context in leg_contexts)
+    return all(owner is not None and owner != tenant_id for owner in leg_owners)

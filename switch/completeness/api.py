@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated
 
 from litestar import get, post
@@ -11,14 +11,17 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_200_OK
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from infra.kit.clock import LOCAL_ZONE
+from infra.kit.clock import LOCAL_ZONE, local_midnight
 from infra.kit.http import DEFAULT_PAGE, After, Limit
-from infra.kit.pages import Page, check_limit, decode_cursor, encode_cursor
+from infra.kit.pages import Page
+from infra.kit.partitions import month_after
 from infra.kit.principal import Principal
 from infra.kit.problems import InvalidInput
 from switch import call_privacy
 from switch.calls import read_time
-from switch.completeness import missing, reconciling
+from switch.completeness import listing, missing, signing
+from switch.completeness.hours import STATES
+from switch.completeness.listing import HourFilter
 from switch.completeness.schemas import (
     HOUR_FORMAT,
     HourView,
@@ -36,6 +39,10 @@ From = Annotated[
 To = Annotated[
     str | None, QueryParameter(name="to", format="date-time", description="Hours that begin before this time")
 ]
+HourState = Annotated[str | None, QueryParameter(name="state", description=f"One of {', '.join(STATES)}")]
+InMonth = Annotated[
+    str | None, QueryParameter(name="month", description="Hours that begin in this local month, such as 2026-07")
+]
 
 
 @get("/v1/completeness", permission="completeness:read", tags=TAGS, operation_id="ListCountedHours")
@@ -43,6 +50,8 @@ async def list_counted_hours(
     *,
     session: NamedDependency[AsyncSession],
     node: FromQuery[str | None] = None,
+    hour_state: HourState = None,
+    month: InMonth = None,
     begins_from: From = None,
     begins_before: To = None,
     limit: Limit = DEFAULT_PAGE,
@@ -50,22 +59,18 @@ async def list_counted_hours(
 ) -> Page[HourView]:
     """Per node and hour: legs begun, and call records that came, were set aside, or are missing; the latest first.
 
-    Counted once a minute; an hour in which a node began nothing is not listed.
+    Counted once a minute, after two days four times an hour. An hour in which a node began nothing is not listed,
+    except one that nobody counted to the month's end (`uncounted`). A month also waits for later hours whose calls may
+    have begun in it (`observed_from`).
     """
-    check_limit(limit)
-    rows = await reconciling.list_hours(
-        session,
-        node=node,
-        begins_from=read_time("from", begins_from),
-        begins_before=read_time("to", begins_before),
-        limit=limit + 1,
-        after=_position(after),
+    first, end = (None, None) if month is None else read_month(month)
+    starts = [moment for moment in (first, read_time("from", begins_from)) if moment is not None]
+    ends = [moment for moment in (end, read_time("to", begins_before)) if moment is not None]
+    wanted = HourFilter(
+        node=node, state=hour_state, begins_from=max(starts, default=None), begins_before=min(ends, default=None)
     )
-    following = None
-    if len(rows) > limit:
-        last = rows[limit - 1]
-        following = encode_cursor((last.begins_at.isoformat(), last.node))
-    return Page(items=[hour_view(row) for row in rows[:limit]], next=following)
+    rows, following = await listing.list_hours(session, wanted, limit=limit, after=after)
+    return Page(items=[hour_view(row) for row in rows], next=following)
 
 
 @get("/v1/missing-calls", permission="completeness:read", tags=TAGS, operation_id="ListMissingCalls")
@@ -105,11 +110,12 @@ async def list_missing_calls(
 async def sign_off_hour(
     node: FromPath[str], hour: FromPath[str], data: JSONBody[SignOff], session: NamedDependency[AsyncSession]
 ) -> HourView:
-    """Let the month close although records of a node's hour (local, 2026-07-01T09) are missing; say why.
+    """Let the month close although records of a node's hour (local, 2026-07-01T09) are missing, or nobody counted it
+    to its end; say why.
 
-    Should more turn out to be missing, it has to be signed again.
+    It covers the calls that are missing now; should others turn out to be, it has to be signed again.
     """
-    return hour_view(await reconciling.sign_off(session, node, read_hour(hour), data.reason))
+    return hour_view(await signing.sign_off(session, node, read_hour(hour), data.reason))
 
 
 def read_hour(text: str) -> datetime:
@@ -123,12 +129,15 @@ def read_hour(text: str) -> datetime:
     raise InvalidInput("`hour` is a local hour such as 2026-07-01T09.", field="hour")
 
 
-def _position(after: str | None) -> tuple[datetime, str] | None:
-    if after is None:
-        return None
-    hour, node = decode_cursor(after, 2)
-    moment = read_time("after", hour)
-    return None if moment is None else (moment, node)
+def read_month(text: str) -> tuple[datetime, datetime]:
+    """When a local month such as 2026-07 begins and ends. Raises `InvalidInput` naming `month`."""
+    try:
+        first = date.fromisoformat(f"{text}-01")
+        if f"{first:%Y-%m}" == text:
+            return local_midnight(first), local_midnight(month_after(first))
+    except (ValueError, OverflowError):
+        first = None
+    raise InvalidInput("`month` is a local month such as 2026-07.", field="month")
 
 
 ROUTES = [list_counted_hours, list_missing_calls, sign_off_hour]

@@ -33,34 +33,36 @@ def hour_of(moment: datetime) -> datetime:
     return moment.replace(minute=0, second=0, microsecond=0)
 
 
-async def observe(session: AsyncSession, node: str, count: SessionCount, *, previous_at: datetime | None) -> None:
+async def observe(session: AsyncSession, node: str, count: SessionCount, *, added_at: datetime) -> None:
     """Write down what a node's supervisor was told.
 
-    `previous_at`: when the node had answered before, None where never; sessions that are new since then began in
-    between. A count that is no higher than the last writes nothing.
+    Sessions that are new since the node was last counted began in between; those of a node that never was, since it was
+    added (`added_at`).
     """
     boot = await session.get(NodeBoot, count.boot_id, with_for_update=True)
     if boot is None:
         boot = await _begin(session, node, count)
         await _end_others(session, node, count)
     elif not boot.is_watched:
-        boot.is_watched = True
+        boot.is_watched, boot.ended_at = True, None
         await _end_others(session, node, count)
-    await extend(session, boot, count.started, at=count.at, previous_at=previous_at)
+    counted_at = boot.counted_at or await _last_counted(session, node) or added_at
+    await extend(session, boot, count.started, at=count.at, previous_at=counted_at)
+    boot.counted_at = count.at
 
 
 async def extend(
-    session: AsyncSession, boot: NodeBoot, last_number: int, *, at: datetime, previous_at: datetime | None
+    session: AsyncSession, boot: NodeBoot, last_number: int, *, at: datetime, previous_at: datetime
 ) -> None:
-    """Count the sessions up to a number as begun in the hour of `at`; numbers that are known already stay where they
-    are. The boot's row is locked by the caller.
+    """Count the sessions up to a number as begun in the hour of `at`, and not before `previous_at`; numbers that are
+    known already stay where they are. The boot's row is locked by the caller.
     """
     if last_number <= boot.last_number:
         return
     latest = await session.scalar(select(func.max(StartedHour.hour)).where(StartedHour.boot_id == boot.boot_id))
     # A clock that was set back must not let two hours claim the same numbers.
     hour = max(hour_of(at), latest) if latest is not None else hour_of(at)
-    since = min(previous_at or at, at)
+    since = min(previous_at, at)
     row = insert(StartedHour).values(
         boot_id=boot.boot_id,
         hour=hour,
@@ -93,7 +95,9 @@ async def _begin(session: AsyncSession, node: str, count: SessionCount) -> NodeB
     values = {"boot_id": count.boot_id, "node": node, "first_seen_at": count.at, "last_number": 0, "is_watched": True}
     statement = insert(NodeBoot).values(values)
     await session.execute(
-        statement.on_conflict_do_update(index_elements=[NodeBoot.boot_id], set_={"is_watched": True, "node": node})
+        statement.on_conflict_do_update(
+            index_elements=[NodeBoot.boot_id], set_={"is_watched": True, "ended_at": None, "node": node}
+        )
     )
     query = select(NodeBoot).where(NodeBoot.boot_id == count.boot_id)
     log.info("node.boot_seen", node=node, boot_id=count.boot_id, started=count.started)
@@ -103,4 +107,8 @@ async def _begin(session: AsyncSession, node: str, count: SessionCount) -> NodeB
 async def _end_others(session: AsyncSession, node: str, count: SessionCount) -> None:
     """A node runs one boot at a time: those before it are over."""
     earlier = (NodeBoot.node == node) & (NodeBoot.boot_id != count.boot_id) & NodeBoot.ended_at.is_(None)
-    await session.execute(update(NodeBoot).where(earlier, NodeBoot.is_watched).values(ended_at=count.at))
+    await session.execute(update(NodeBoot).where(earlier).values(ended_at=count.at))
+
+
+async def _last_counted(session: AsyncSession, node: str) -> datetime | None:
+    return await session.scalar(select(func.max(NodeBoot.counted_at)).where(NodeBoot.node == node))

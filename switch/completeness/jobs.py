@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from infra.kit import jobs, logs
-from infra.kit.database import Scope
 from infra.kit.jobs import Runtime
 from switch.completeness import reconciling
 
@@ -13,7 +12,6 @@ log = logs.get(__name__)
 @jobs.task("switch.reconcile_records")
 async def reconcile_records(runtime: Runtime) -> None:
     """Compare the calls that nodes began with the records that came."""
-    async with runtime.database.transaction(Scope.platform()) as session:
-        incomplete = await reconciling.reconcile(session)
+    incomplete = await reconciling.reconcile(runtime.database)
     if incomplete:
         log.info("call_records.reconciled", incomplete_hours=incomplete)

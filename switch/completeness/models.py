@@ -26,6 +26,8 @@ class NodeBoot(Base):
     """False: no supervisor ever saw this boot; it is known from call records alone."""
     ended_at: Mapped[datetime | None]
     """When the node was first seen with another boot."""
+    counted_at: Mapped[datetime | None] = mapped_column(default=None)
+    """When its sessions were last counted: what began before is known. A node may be heard and not be counted."""
 
 
 class StartedHour(Base):
@@ -51,6 +53,10 @@ class StartedHour(Base):
     running: Mapped[int]
     state: Mapped[str]
     """`counting`, `complete` or `incomplete`."""
+    signed_number: Mapped[int | None] = mapped_column(default=None)
+    """The last number when a person signed; None: nobody has."""
+    signed: Mapped[int] = mapped_column(default=0)
+    """How many of the sessions up to that number are without a record by now."""
     counted_at: Mapped[datetime | None]
 
 
@@ -86,7 +92,7 @@ class HourSignOff(Base):
     node: Mapped[str] = mapped_column(primary_key=True)
     hour: Mapped[datetime] = mapped_column(primary_key=True)
     missing: Mapped[int]
-    """How many were missing then; it does not cover more."""
+    """How many were missing then. Which they are stands in the hour itself: `signed_number`."""
     reason: Mapped[str]
     signed_by: Mapped[str]
     signed_at: Mapped[datetime]

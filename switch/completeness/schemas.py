@@ -7,20 +7,20 @@ from datetime import datetime
 from infra.kit.clock import LOCAL_ZONE
 from infra.kit.http import Body, View
 from switch.call_privacy import Sight
+from switch.completeness.hours import Hour
 from switch.completeness.missing import MissingCall
-from switch.completeness.reconciling import Hour
 
 HOUR_FORMAT = "%Y-%m-%dT%H"
 
 
 class SignOff(Body):
-    """Why the month may close although records of the hour are missing."""
+    """Why the month may close although records of the hour are missing, or nobody counted it to its end."""
 
     reason: str
 
 
 class SignOffView(View):
-    """Who let the month close over an hour, and why; it covers as many records as were `missing` then."""
+    """Who let the month close over an hour, and why; it covers the calls that were `missing` then, and no others."""
 
     reason: str
     missing: int
@@ -36,8 +36,8 @@ class HourView(View):
     before it was one, as that towards a phone that is not registered, or the system itself called to try the node, or
     the call was refused before it was any tenant's (see stray-calls).
     `state`: `counting` until the hour is over and its calls have ended, then `complete`, `incomplete` or `signed_off`.
-    `uncounted`, told where a month is refused or signed: the last hour of a month, of a node in service that has not
-    been heard since; what it began is not known, and nothing of it need be missing to sign it.
+    `uncounted`: the last hour of a month, of a node in service that was not counted since; what it began is not known,
+    and nothing of it need be missing to sign it. It is gone as soon as the node is counted or declared dead.
     `observed_from`: when the node had been counted before; its legs may have begun as early as that.
     """
 

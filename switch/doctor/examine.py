@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from infra.kit.settings import Settings
 from switch import gateways, nodes
 from switch.doctor.certificates import read_certificate
 from switch.doctor.findings import CertificateReading, Examination, Finding, SupervisionReading, Verdict, examine, worst
-from switch.doctor.reading import read_node
+from switch.doctor.reading import NodeReading, read_node
 from switch.documents.files import MODULES
 from switch.documents.settings import NodeConfiguration
 from switch.models import Node
@@ -74,11 +74,8 @@ async def health_of(subject: Subject, seal: Seal, settings: Settings) -> Health:
     Needs no transaction: nothing is held while a slow node is waited for. Changes nothing on the node.
     """
     node, expected = subject.node, subject.expected
-    reading, api_certificates = await asyncio.gather(
-        read_node(node, expected.gateways, seal, timeout_seconds=settings.switch_command_timeout_seconds),
-        _api_certificates(expected.api_url),
-    )
-    certificates = list(api_certificates)
+    reading = await read_node(node, expected.gateways, seal, timeout_seconds=settings.switch_command_timeout_seconds)
+    certificates = await _api_certificates(reading, expected.api_url)
     if reading.sip_tls_port is not None:
         certificates.append(await read_certificate("of SIP", node.sip_host, reading.sip_tls_port))
     examined_at = clock.now() - timedelta(seconds=clock.offset_seconds())
@@ -95,8 +92,25 @@ async def health_of(subject: Subject, seal: Seal, settings: Settings) -> Health:
     return Health(node.node_id, node.name, node.state, examined_at, worst(findings), tuple(findings))
 
 
-async def _api_certificates(api_url: str) -> list[CertificateReading]:
-    url = urlsplit(api_url)
-    if url.scheme != "https" or url.hostname is None:
-        return []
-    return [await read_certificate("of the API", url.hostname, url.port or HTTPS_PORT)]
+async def _api_certificates(reading: NodeReading, public_url: str) -> list[CertificateReading]:
+    """Of the address where the node asks the API, and of the one that everybody else uses."""
+    asked = tls_address(reading.api_url) if reading.api_url else None
+    public = tls_address(public_url)
+    wanted = {"of the API": asked if reading.api_url else public}
+    if reading.api_url and public != asked:
+        wanted["of the API's public address"] = public
+    read = [read_certificate(what, *address) for what, address in wanted.items() if address is not None]
+    return [
+        replace(certificate, is_used=bool(reading.asks_api) and certificate.what == "of the API")
+        for certificate in await asyncio.gather(*read)
+    ]
+
+
+def tls_address(url: str) -> tuple[str, int] | None:
+    """Host and port of an https address; None for any other, and for what is none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or HTTPS_PORT
+    except ValueError:
+        return None
+    return None if parts.scheme != "https" or parts.hostname is None else (parts.hostname, port)

@@ -12,6 +12,7 @@ from switch.doctor.reading import NodeReading
 from switch.documents.directory import INTERNAL_PROFILE
 from switch.documents.settings import NodeConfiguration
 from switch.documents.sofia import EXTERNAL_PROFILE
+from switch.listening import Place
 
 OLDEST_VERSION = (1, 10)
 WARNING_SKEW_SECONDS = 1.0
@@ -21,6 +22,7 @@ SLOW_API_SECONDS = 1.0
 CERTIFICATE_WARNING = timedelta(days=30)
 CERTIFICATE_ERROR = timedelta(days=7)
 BUSY_SHARE = 0.8
+DAY_SECONDS = 86_400
 
 _VERSION = re.compile(r"(?P<major>\d{1,3})\.(?P<minor>\d{1,3})")
 WRITE_AGAIN = "write its configuration again (seatline node-config) and restart it after a drain"
@@ -45,14 +47,27 @@ class Finding:
     advice: str = ""
 
 
+_VERDICT_OF_STATE = {
+    "active": Verdict.FINE,
+    "cut_off": Verdict.ERROR,
+    "dead": Verdict.ERROR,
+    "left": Verdict.ERROR,
+}
+"""Of another state somebody knows, since somebody wanted it: a warning."""
+
+
 @dataclass(frozen=True, slots=True)
 class CertificateReading:
-    """The certificate of a TLS address (`host:port`); `expires_at` None: there was none, `problem` says why."""
+    """The certificate of a TLS address (`host:port`); `expires_at` None: there was none, `problem` says why.
+
+    `is_used`: it works for whoever it is there for, so that where there is none it only cannot be seen from here.
+    """
 
     what: str
     address: str
     expires_at: datetime | None
     problem: str = ""
+    is_used: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +134,11 @@ def _supervision(supervision: SupervisionReading) -> Iterator[Finding]:
     )
     yield _judged(
         "state",
-        {"active": Verdict.FINE, "dead": Verdict.ERROR, "left": Verdict.ERROR}.get(supervision.state, Verdict.WARNING),
+        _VERDICT_OF_STATE.get(supervision.state, Verdict.WARNING),
         supervision.state,
         "active",
-        "joining and dead nodes become active when they are heard; a drained one when its drain is cancelled",
+        "joining and dead nodes become active when they are heard, a drained one when its drain is cancelled, one that "
+        "is cut off when it gets answers from the API",
     )
 
 
@@ -166,7 +182,7 @@ def _identity(examination: Examination) -> Iterator[Finding]:
         f"{oldest} or newer",
         f"drain the node and install FreeSWITCH {oldest} or newer",
     )
-    if not reading.status.is_ready and examination.supervision.state == "active":
+    if not reading.status.is_ready and examination.supervision.state in ("active", "cut_off"):
         advice = "`fsctl resume` on the node, or drain it so that its tenants move"
         if reading.asks_api is False:
             advice = "it gets no answer from the API (see `api`) and takes calls again by itself when it does"
@@ -174,9 +190,15 @@ def _identity(examination: Examination) -> Iterator[Finding]:
 
 
 def _clock(reading: NodeReading) -> Iterator[Finding]:
+    """A node of a demo goes by the demo's clock; then how far that has travelled is no fault of the node's."""
     if reading.skew_seconds is None:
         return
-    skew = abs(reading.skew_seconds)
+    off = reading.skew_seconds
+    goes_by = "ours"
+    if abs(off - reading.travelled_seconds) < abs(off):
+        off -= reading.travelled_seconds
+        goes_by = f"the demo's clock, which has travelled {reading.travelled_seconds / DAY_SECONDS:.1f} days"
+    skew = abs(off)
     yield _judged(
         "clock",
         Verdict.ERROR
@@ -184,9 +206,10 @@ def _clock(reading: NodeReading) -> Iterator[Finding]:
         else Verdict.WARNING
         if skew > WARNING_SKEW_SECONDS
         else Verdict.FINE,
-        f"{skew:.3f} s {'ahead of' if reading.skew_seconds > 0 else 'behind'} ours",
+        f"{skew:.3f} s {'ahead of' if off > 0 else 'behind'} {goes_by}",
         f"within {WARNING_SKEW_SECONDS:g} s",
-        "synchronise it (chrony, ntpd), then `fsctl sync_clock`: call records carry its time",
+        "synchronise it (chrony, ntpd), then `fsctl sync_clock_when_idle`: call records carry its time, and a call"
+        " during which it is set has a wrong length",
     )
 
 
@@ -229,14 +252,20 @@ def _limits(examination: Examination) -> Iterator[Finding]:
 
 
 def _profiles(examination: Examination) -> Iterator[Finding]:
+    place = Place.configured(examination.expected)
     for profile in (INTERNAL_PROFILE, EXTERNAL_PROFILE):
         state = examination.reading.profiles.get(profile, "missing")
+        found, expected = examination.reading.sockets.get(profile), place.expected(profile)
+        is_elsewhere = found is not None and not place.has(profile, found)
+        advice = "see its log: most often its port is taken or its certificate cannot be read"
+        if is_elsewhere:
+            advice = f"phones and gateways are sent to {expected}: {WRITE_AGAIN}, or change its row back"
         yield _judged(
             f"profile {profile}",
-            Verdict.FINE if state.startswith("RUNNING") else Verdict.ERROR,
-            state,
-            "RUNNING",
-            "see its log: most often its port is taken or its certificate cannot be read",
+            Verdict.FINE if state.startswith("RUNNING") and not is_elsewhere else Verdict.ERROR,
+            state if found is None else f"{state} at {found}",
+            f"RUNNING at {expected}",
+            advice,
         )
 
 
@@ -271,7 +300,8 @@ def _api(examination: Examination) -> Iterator[Finding]:
         return
     if not reading.asks_api:
         found = f"the node got no answer from the API in {reading.api_seconds:.1f} s"
-        advice = f"check from there that {expected.api_url} answers, its CA file and its secret: {WRITE_AGAIN}"
+        url = reading.api_url or expected.api_url
+        advice = f"check from there that {url} answers, its CA file and its secret: {WRITE_AGAIN}"
         yield Finding("api", Verdict.ERROR, found, "an answer: without it nobody registers or calls", advice)
         return
     yield _judged(
@@ -288,6 +318,9 @@ def certificate_finding(certificate: CertificateReading, at: datetime) -> Findin
     check, expected = f"certificate {certificate.what}", f"valid for more than {CERTIFICATE_WARNING.days} days"
     if certificate.expires_at is None:
         found = f"none at {certificate.address}: {certificate.problem}"
+        if certificate.is_used:
+            advice = "it cannot be looked at from here: watch its end where it can be reached"
+            return Finding(check, Verdict.WARNING, found, expected, advice)
         return Finding(check, Verdict.ERROR, found, expected, "check that it listens there and has a certificate")
     left = certificate.expires_at - at
     verdict = Verdict.ERROR if left < CERTIFICATE_ERROR else Verdict.WARNING

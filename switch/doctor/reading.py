@@ -15,11 +15,12 @@ from infra.kit.sealing import Seal
 from switch.commands import NodeStatus, read_status
 from switch.documents.answers import HEALTH_FILE
 from switch.documents.directory import INTERNAL_PROFILE
-from switch.documents.files import MODULES
+from switch.documents.files import API_URL, MODULES
 from switch.documents.settings import Gateway
 from switch.esl.client import EslConnection
 from switch.esl.errors import EslCommandRefused, EslError, EslTimeout
 from switch.gateway_keeper import read_gateways
+from switch.listening import Socket, read_sockets
 from switch.models import Node
 
 WHOLE_LIMIT_SECONDS = 15.0
@@ -37,10 +38,11 @@ class NodeReading:
     """The answers of one node; what was not answered is None or missing.
 
     `unreachable`: why there is no connection. `unanswered`: the question that was not answered in time, after which
-    none was asked. `slowest_answer_seconds`: of the plain questions. `skew_seconds`: its clock minus ours.
-    `api_seconds`: how long it took to ask the API; `asks_api`: whether an answer came from there. `gateways_up`: by
-    gateway, whether it is up by OPTIONS or was never asked. `admits_gateways`: by gateway, whether each network that it
-    calls from may call in.
+    none was asked. `slowest_answer_seconds`: of the plain questions. `skew_seconds`: its clock minus the real one of
+    this machine; `travelled_seconds`: how far ahead of that our own clock was then (0 but in a demo). `sockets`: where
+    each profile takes SIP. `api_url`: where it asks the API, '' where its files do not say so. `api_seconds`: how long
+    it took to ask the API; `asks_api`: whether an answer came from there. `gateways_up`: by gateway, whether it is up
+    by OPTIONS or was never asked. `admits_gateways`: by gateway, whether each network that it calls from may call in.
     """
 
     unreachable: str | None = None
@@ -51,12 +53,15 @@ class NodeReading:
     max_sessions: int | None = None
     sessions_per_second: int | None = None
     skew_seconds: float | None = None
+    travelled_seconds: float = 0.0
     modules: Mapping[str, bool] = field(default_factory=dict[str, bool])
     profiles: Mapping[str, str] = field(default_factory=dict[str, str])
+    sockets: Mapping[str, Socket] = field(default_factory=dict[str, Socket])
     gateways: Mapping[str, str] = field(default_factory=dict[str, str])
     gateways_up: Mapping[str, bool] = field(default_factory=dict[str, bool])
     admits_gateways: Mapping[str, bool] = field(default_factory=dict[str, bool])
     sip_tls_port: int | None = None
+    api_url: str = ""
     asks_api: bool | None = None
     api_seconds: float | None = None
 
@@ -107,12 +112,14 @@ class _Questions:
         reading.modules = {module: await self._answer(f"module_exists {module}") == "true" for module in MODULES}
         overview = await self._answer("sofia status")
         reading.profiles = {found["name"]: found["state"] for found in _PROFILE.finditer(overview)}
+        reading.sockets = read_sockets(overview)
         reading.gateways = {found["name"]: found["state"] for found in _GATEWAY.finditer(overview)}
         listed = read_gateways(await self._answer("sofia xmlstatus gateway")) or {}
         reading.gateways_up = {name: each.is_up for name, each in listed.items()}
         reading.sip_tls_port = _number(
             _TLS_PORT, await self._answer(f"sofia status profile {INTERNAL_PROFILE}"), "port"
         )
+        reading.api_url = (await self._answer(f"global_getvar {API_URL}")).strip()[:SHOWN_CHARACTERS]
         reading.admits_gateways = {gateway.name: await self._admits(gateway) for gateway in gateways}
         await self._have_it_ask_the_api()
 
@@ -130,6 +137,7 @@ class _Questions:
 
     async def _compare_clocks(self) -> None:
         """The node's clock against the real one of this machine, at the middle of the question."""
+        self.reading.travelled_seconds = clock.offset_seconds()
         asked_at = clock.real_now()
         text = (await self._answer("strmicroepoch")).strip()
         answered_at = clock.real_now()

@@ -25,7 +25,7 @@ from switch.nodes import MAX_NODES
 
 NODE, EDGE = "node", "edge"
 AT_ONCE = 10
-EXAMINED_STATES = ("active", "dead")
+EXAMINED_STATES = ("active", "cut_off", "dead")
 """A node that drains or is drained is so because somebody wants it, and is not examined meanwhile."""
 
 log = logs.get(__name__)

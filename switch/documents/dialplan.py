@@ -16,6 +16,7 @@ from switch.admission import SIP_ANSWERS, Encryption, Limit, Reason, SeatView
 from switch.canary_call import CANARY_DESTINATION, HELD_MILLISECONDS, LEG_CANARY
 from switch.documents.channel import harmless, leg_variables, only_harmless
 from switch.documents.markup import document, element
+from switch.documents.unrouted import ROUTED
 from switch.gateway_choice import FAILOVER_CAUSES, GatewayAttempt
 from switch.routing import (
     CanaryRoute,
@@ -76,6 +77,8 @@ def dialplan(context: str, route: Route, *, is_sent_on: bool = False, occupied: 
         actions = (_still_over(occupied), *actions)
     if is_sent_on or not isinstance(route, RefusedRoute):
         actions = (FORGET_LAST_ANSWER, *actions)
+    if not is_sent_on and not isinstance(route, InboundRoute | RefusedRoute):
+        actions = (*ROUTED, *actions)
     condition = element(
         "condition", *(element("action", application=application, data=data) for application, data in actions)
     )

@@ -8,6 +8,7 @@ from functools import cache
 
 from switch.documents.channel import harmless
 from switch.documents.markup import document, element, param
+from switch.documents.unrouted import ends_unrouted
 from switch.routing import EMERGENCY_CONTEXT
 
 INTERNAL_PROFILE = "internal"
@@ -17,6 +18,9 @@ REGISTERED_AS = "registration_metadata"
 """Variable of an account that stays beside its registration and that `show registrations` tells (`sofia_reg.c`): the
 generation of the account that it was made with.
 """
+
+NO_JOINING = "deny_refer_requests"
+"""Variable of a leg that nobody may join with another call (`sofia_handle_sip_i_refer`)."""
 
 _A1_HASH = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
@@ -49,10 +53,11 @@ class DirectoryUser:
         return f"DirectoryUser({self.username}@{self.domain})"
 
 
-def directory_user(user: DirectoryUser, *, emergency_only: bool = False) -> str:
+def directory_user(user: DirectoryUser, *, emergency_only: bool = False, calls: bool = False) -> str:
     """The account with password hash, dial string and channel variables.
 
-    `emergency_only`: the account may reach emergency numbers and nothing else, and nobody can ring it.
+    `emergency_only`: the account may reach emergency numbers and nothing else, and nobody can ring it. `calls`: its
+    phone begins a call now, which ends where it is answered without our dialplan (see `unrouted`).
 
     The document carries no `cacheable` attribute: a node must ask every time, so that a suspension holds even
     when no command reaches it. The dial string is what `user/EXTENSION@DOMAIN` rings (mod_dptools
@@ -65,7 +70,7 @@ def directory_user(user: DirectoryUser, *, emergency_only: bool = False) -> str:
         raise HashRefused
     seat_id = harmless("seat_id", user.seat_id or "")
     template = _template(
-        emergency_only=emergency_only, has_seat=bool(seat_id), has_generation=user.generation is not None
+        emergency_only=emergency_only, calls=calls, has_seat=bool(seat_id), has_generation=user.generation is not None
     )
     return template.format(
         domain=harmless("domain", user.domain),
@@ -79,7 +84,7 @@ def directory_user(user: DirectoryUser, *, emergency_only: bool = False) -> str:
 
 
 @cache
-def _template(*, emergency_only: bool, has_seat: bool, has_generation: bool) -> str:
+def _template(*, emergency_only: bool, calls: bool, has_seat: bool, has_generation: bool) -> str:
     """The document with `{name}` in place of each value.
 
     It is written once: a node asks at every registration and call, and values that are harmless need no escaping.
@@ -93,6 +98,10 @@ def _template(*, emergency_only: bool, has_seat: bool, has_generation: bool) -> 
     variables["seatline_extension"] = "{username}"
     if has_generation:
         variables[REGISTERED_AS] = "{generation}"
+    if calls:
+        variables |= ends_unrouted()
+    if emergency_only:
+        variables[NO_JOINING] = "true"
     entry = element(
         "user",
         element("params", *params),

@@ -20,6 +20,7 @@ from switch.documents.sofia import (
     access_lists,
     sofia_configuration,
 )
+from switch.documents.unrouted import ROUTED
 from switch.numbers import EMERGENCY_NUMBERS
 from switch.routing import EMERGENCY_CONTEXT, REFUSED_CONTEXT
 
@@ -50,6 +51,11 @@ ANY_OTHER_CONTEXT = "global"
 
 NO_CALL = "error/CALL_REJECTED"
 """A dial string that always fails (mod_dptools)."""
+
+API_URL = "seatline_api_url"
+"""The global variable that says where a node reaches the API: its files may name another address than the
+installation's.
+"""
 
 POSTED_FIELDS = {
     "directory": ("action", "purpose", "user", "domain", "sip_auth_method", "sip_to_user", "sip_to_host"),
@@ -126,7 +132,7 @@ def _no_transfer_elsewhere() -> Element:
 
 
 def _variables(settings: NodeConfiguration) -> tuple[Element, ...]:
-    """Global variables: what `sofia` takes from the node's own files, and two commands less.
+    """Global variables: what `sofia` takes from the node's own files, where the API is, and two commands less.
 
     Without those commands, text that slips into an application's argument can run no program.
     """
@@ -137,6 +143,7 @@ def _variables(settings: NodeConfiguration) -> tuple[Element, ...]:
     }
     return (
         *(_preprocess("set", f"{name}={value}") for name, value in tls.items()),
+        _preprocess("set", f"{API_URL}={settings.api_url}"),
         _preprocess("set", "disable_system_api_commands=true"),
         _preprocess("set", "disable_system_app_commands=true"),
     )
@@ -304,17 +311,22 @@ def _refused_context() -> Element:
 
 
 def _away_context() -> Element:
-    """Where every other call ends while the API does not answer: for the moment, not for good.
+    """Where every other call ends while the API does not answer.
 
     Without this FreeSWITCH answers 404, which a carrier passes on to its caller; after 503 it tries another way in.
     """
+    return element("context", _away(), name=ANY_OTHER_CONTEXT)
+
+
+def _away() -> Element:
+    """Refuses whatever call comes this far, for the moment and not for good: what it may do only the API knows."""
     answer = SIP_ANSWERS[Reason.SWITCH_AWAY]
     actions = (
         _action("set", f"seatline_refusal={Reason.SWITCH_AWAY.value}"),
         _action("respond", f"{answer.status} {answer.phrase}"),
         _action("hangup", answer.cause),
     )
-    return element("context", element("extension", _always(*actions), name="away"), name=ANY_OTHER_CONTEXT)
+    return element("extension", _always(*actions), name="away")
 
 
 def _emergency_context(settings: NodeConfiguration) -> Element:
@@ -334,6 +346,7 @@ def _emergency_context(settings: NodeConfiguration) -> Element:
                 "extension",
                 element(
                     "condition",
+                    *(_action(application, name) for application, name in ROUTED),
                     _action("set", "seatline_direction=emergency"),
                     _action("set", "seatline_leg=caller"),
                     _action("set", f"seatline_destination={number}"),
@@ -347,17 +360,13 @@ def _emergency_context(settings: NodeConfiguration) -> Element:
                         f"{{seatline_direction=emergency,seatline_leg=gateway,seatline_destination={number}}}{attempts}",
                     ),
                     field="destination_number",
-                    expression=f"^{number}$",
+                    # Behind it a phone may send the key that ends dialling, and parameters (see `switch.numbers`).
+                    expression=f"^{number}#?(?:;.*)?$",
                 ),
                 name=f"emergency_{number}",
             )
         )
-    refused = element(
-        "extension",
-        _always(_action("respond", "403 Forbidden"), _action("hangup", "CALL_REJECTED")),
-        name="refused",
-    )
-    return element("context", *extensions, refused, name=EMERGENCY_CONTEXT)
+    return element("context", *extensions, _away(), name=EMERGENCY_CONTEXT)
 
 
 def _attempt_variables(settings: NodeConfiguration, gateway: Gateway) -> str:

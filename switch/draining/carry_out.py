@@ -2,7 +2,8 @@
 
 Everything that must outlive a supervisor stands in the drain's row. A look reads the row, asks and tells the node, and
 writes what has come of it in one transaction that names the lease's fencing number; a look that was overtaken (another
-supervisor, a cancellation) writes nothing. Every command is harmless when repeated.
+supervisor, a cancellation) writes nothing, and once the lease may have ended the connection tells the node nothing.
+Every command is harmless when repeated; what a sleeper says nevertheless, the next look puts right (`pausing.py`).
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from infra.kit import audit, clock, jobs, logs
 from infra.kit.database import PLATFORM, Database, Scope
-from switch import node_lease
+from switch import listening, node_lease, nodes
 from switch.canary_call import CANARY_DESTINATION
 from switch.commands import LiveLeg, read_channels
 from switch.completeness.models import SeenLeg
 from switch.documents.sofia import EXTERNAL_PROFILE
 from switch.draining.drains import change_state, find
 from switch.draining.models import NodeDrain
+from switch.draining.pausing import Pausing
 from switch.draining.states import (
     NODE_STATES,
     PAUSED_PHASES,
+    UNPAUSED_PHASES,
     Facts,
     Phase,
     after,
@@ -36,6 +39,7 @@ from switch.draining.states import (
 )
 from switch.esl.client import EslConnection
 from switch.esl.errors import EslCommandRefused, EslError
+from switch.listening import Place
 from switch.models import CallRecord, Node, Placement, SetAsideRecord
 from switch.node_lease import WELCOME_NODE, Lease
 
@@ -50,7 +54,6 @@ MAX_LEGS_A_LOOK = 200
 """How many new legs are asked for their tenant, and how many are ended, in one look; the rest comes in the next."""
 
 RECORD_MONTHS_BACK = timedelta(days=31)
-_DIRECTIONS = ("inbound", "outbound")
 _UNSET = "_undef_"
 
 log = logs.get(__name__)
@@ -83,29 +86,46 @@ class Drainer:
         """
         async with self._database.transaction(Scope.platform()) as session:
             drain = await find(session, self._lease.node_id)
-        if drain is None or not is_open(Phase(drain.phase)):
+            place = Place.of(await nodes.get(session, self._lease.node_id))
+        phase = Phase.CANCELLED if drain is None else Phase(drain.phase)
+        if connection is not None and phase in UNPAUSED_PHASES:
+            await self._end_pause_left_behind(connection)
+        if drain is None or not is_open(phase):
             return False
-        phase = Phase(drain.phase)
         look = Look()
         try:
-            await self._tell(phase, drain, connection, look)
+            await self._tell(phase, drain, place, connection, look)
         except EslError as error:
             look.problem = f"{type(error).__name__}: {error}"[:300]
             log.warning("drain.node_not_told", node=self._lease.name, phase=phase.value, reason=look.problem)
         async with self._database.transaction(Scope.platform()) as session:
-            return await self._write(session, phase, drain, look)
+            return await self._write(session, phase, drain, place, look)
 
-    async def _tell(self, phase: Phase, drain: NodeDrain, connection: EslConnection | None, look: Look) -> None:
+    async def _end_pause_left_behind(self, connection: EslConnection) -> None:
+        try:
+            if await Pausing(connection, self._timeout_seconds).end_left_behind():
+                log.warning("drain.pause_left_behind", node=self._lease.name)
+        except EslError as error:
+            log.debug("drain.node_not_asked", node=self._lease.name, reason=str(error))
+
+    async def _tell(
+        self, phase: Phase, drain: NodeDrain, place: Place, connection: EslConnection | None, look: Look
+    ) -> None:
         if phase is Phase.MOVING:
             return
         if connection is None:
             look.problem = "there is no connection to the node at the moment"
             return
         if phase is Phase.CANCELLING:
-            look.is_resumed = await self._set_paused(connection, paused=False)
+            # Its addresses may have changed while it was drained; a node that was not started since is where it was.
+            look.problem = listening.problem(place, await listening.ask(connection, self._timeout_seconds))
+            if look.problem is None:
+                look.is_resumed = await Pausing(connection, self._timeout_seconds).resume()
+            elif look.problem != drain.problem:
+                log.error("node.listens_elsewhere", node=self._lease.name, problem=look.problem)
             return
         if phase in PAUSED_PHASES:
-            look.is_paused = await self._set_paused(connection, paused=True)
+            look.is_paused = await Pausing(connection, self._timeout_seconds).pause()
         listed = read_channels(await self._api(connection, "show channels as json"))
         if listed is None:
             look.problem = "the node did not list its channels"
@@ -117,15 +137,6 @@ class Drainer:
 
     async def _api(self, connection: EslConnection, command: str) -> str:
         return await connection.api(command, timeout_seconds=self._timeout_seconds)
-
-    async def _set_paused(self, connection: EslConnection, *, paused: bool) -> bool:
-        """Pause or resume both directions where they are not so already; whether both are so now, as read back."""
-        wanted = "true" if paused else "false"
-        for direction in _DIRECTIONS:
-            if (await self._api(connection, f"fsctl pause_check {direction}")).strip() != wanted:
-                await self._api(connection, f"fsctl {'pause' if paused else 'resume'} {direction}")
-        answers = [(await self._api(connection, f"fsctl pause_check {each}")).strip() for each in _DIRECTIONS]
-        return answers == [wanted] * len(_DIRECTIONS)
 
     async def _learn_tenants(self, connection: EslConnection, drain: NodeDrain, legs: tuple[LiveLeg, ...]) -> None:
         """Remember whose the legs are, so that their records can be waited for when they have ended."""
@@ -165,13 +176,13 @@ class Drainer:
             ended += 1
         return ended
 
-    async def _write(self, session: AsyncSession, phase: Phase, seen: NodeDrain, look: Look) -> bool:
+    async def _write(self, session: AsyncSession, phase: Phase, seen: NodeDrain, place: Place, look: Look) -> bool:
         """Keep what the look found and make the step that follows, unless it was overtaken."""
         node = await node_lease.held_node(session, self._lease)
         drain = await find(session, self._lease.node_id, for_update=True)
         if node is None or drain is None:
             return False
-        if drain.phase != seen.phase or drain.requested_at != seen.requested_at:
+        if drain.phase != seen.phase or drain.requested_at != seen.requested_at or Place.of(node) != place:
             return is_open(Phase(drain.phase))
         now = clock.now()
         drain.problem = look.problem

@@ -31,6 +31,7 @@ from switch.draining.states import (
 )
 from switch.models import Node
 from switch.node_lease import EVACUATE_NODE
+from switch.node_states import NodeEvent, may, states_for
 
 DEFAULT_DEADLINE = timedelta(minutes=30)
 LONGEST_DEADLINE = timedelta(days=7)
@@ -38,7 +39,7 @@ REASON_LIMIT_CHARACTERS = 500
 
 
 async def request(session: AsyncSession, node_id: str, *, deadline: datetime | None = None) -> Node:
-    """Begin to drain an active node (its id or name); calls that run at `deadline` (default: 30 minutes) are ended.
+    """Begin to drain a node in service (its id or name); calls that run at `deadline` (default: 30 minutes) are ended.
 
     For a node whose drain still waits for calls it sets another deadline. Raises `NodeUnknown`, `NodeNotActive`,
     `DrainPastItsDeadline`, `DrainDeadlineRefused`.
@@ -55,8 +56,9 @@ async def request(session: AsyncSession, node_id: str, *, deadline: datetime | N
         drain.deadline_at = deadline
         await _note(session, node, "node.drain_deadline_moved", deadline)
         return node
-    if node.state != "active":
-        raise NodeNotActive(f"The node {node.name} is {node.state}; only an active node is drained.")
+    if not may(node.state, NodeEvent.DRAIN):
+        states = " or ".join(states_for(NodeEvent.DRAIN))
+        raise NodeNotActive(f"The node {node.name} is {node.state}; only one that is {states} is drained.")
     if drain is None:
         drain = NodeDrain(node_id=node.node_id)
         session.add(drain)
@@ -97,6 +99,11 @@ async def cancel(session: AsyncSession, node_id: str) -> Node:
         change_state(node, NODE_STATES[Phase.CANCELLING])
     await audit.record(session, PLATFORM, "node.drain_cancelled", node.node_id, name=node.name, phase=phase.value)
     return node
+
+
+def is_still_empty(drain: NodeDrain | None) -> bool:
+    """Whether a node was drained to the end and is being given back, but takes nothing yet."""
+    return drain is not None and drain.phase == Phase.CANCELLING.value and not drain.returns_tenants
 
 
 async def end_sweep(session: AsyncSession, node_id: str, *, reason: str) -> Node:

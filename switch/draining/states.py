@@ -70,6 +70,9 @@ NODE_STATES: Mapping[Phase, str] = MappingProxyType(
 PAUSED_PHASES = frozenset({Phase.PAUSING, Phase.WAITING, Phase.ENDING, Phase.SWEEPING, Phase.DRAINED})
 """Phases in which the node has to be paused; one that was started again is paused again."""
 
+UNPAUSED_PHASES = frozenset({Phase.MOVING, Phase.CANCELLED})
+"""Phases in which the drain wants no pause, as where there is no drain."""
+
 MOVABLE_DEADLINE_PHASES = frozenset({Phase.MOVING, Phase.PAUSING, Phase.WAITING})
 """Phases in which another deadline still makes a difference."""
 

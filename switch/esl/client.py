@@ -21,14 +21,11 @@ from switch.esl.errors import (
     EslTimeout,
     EslTooManyCommands,
 )
+from switch.esl.event_queue import MAX_QUEUED_EVENT_BYTES, MAX_QUEUED_EVENTS, EventQueue
 from switch.esl.frames import EVENT_JSON, EVENT_PLAIN, Event, Frame, FrameParser, parse_event
 
 DEFAULT_TIMEOUT_SECONDS = 10.0
 CLOSE_TIMEOUT_SECONDS = 2.0
-MAX_QUEUED_EVENTS = 20_000
-MAX_QUEUED_EVENT_BYTES = 64 * 1024 * 1024
-"""Both limits hold: an event may carry a body of megabytes."""
-
 MAX_UNSENT_BYTES = 1024 * 1024
 MAX_ANSWER_WAIT_SECONDS = 120.0
 """Answers come in order, so one that is out this long has stopped all commands: the connection is given up."""
@@ -39,6 +36,7 @@ _READ_BYTES = 65_536
 _REFUSALS = ("-ERR", "-USAGE")
 _FORBIDDEN = frozenset("\r\n\0")
 _BACKGROUND_JOB = "BACKGROUND_JOB"
+_BACKGROUND_JOB_BYTES = _BACKGROUND_JOB.encode()
 
 _log = logging.getLogger(__name__)
 
@@ -73,18 +71,14 @@ class EslConnection:
         max_queued_event_bytes: int = MAX_QUEUED_EVENT_BYTES,
     ) -> None:
         self.address = address
-        self.dropped_events = 0
         self.malformed_events = 0
         self._reader = reader
         self._writer = writer
-        self._max_queued_events = max_queued_events
-        self._max_queued_event_bytes = max_queued_event_bytes
         self._parser = FrameParser()
         self._ready: deque[Frame] = deque()
         self._replies: deque[tuple[asyncio.Future[Frame], float]] = deque()
         self._jobs: dict[str, asyncio.Future[str]] = {}
-        self._queue: deque[tuple[Event, int]] = deque()
-        self._queued_bytes = 0
+        self._queue = EventQueue(max_queued_events, max_queued_event_bytes)
         self._queue_changed = asyncio.Event()
         self._subscribed: set[str] = set()
         self._ended: EslError | None = None
@@ -153,8 +147,13 @@ class EslConnection:
 
     @property
     def queued_event_bytes(self) -> int:
-        """How many bytes they had on the wire."""
-        return self._queued_bytes
+        """How many bytes they have."""
+        return self._queue.size_bytes
+
+    @property
+    def dropped_events(self) -> int:
+        """How many events found the queue full, or were discarded."""
+        return self._queue.dropped
 
     async def api(self, command: str, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> str:
         """Run an API command and return its whole output.
@@ -213,22 +212,21 @@ class EslConnection:
         """The next event; None when `close` was called. Giving up the wait loses no event. Errors as
         `events`.
         """
-        while not self._queue:
-            if self._ended is not None:
-                if self._closed_by_us:
-                    return None
-                raise self._lost()
-            self._queue_changed.clear()
-            await self._queue_changed.wait()
-        event, size_bytes = self._queue.popleft()
-        self._queued_bytes -= size_bytes
+        event: Event | None = None
+        while event is None:
+            while not self._queue:
+                if self._ended is not None:
+                    if self._closed_by_us:
+                        return None
+                    raise self._lost()
+                self._queue_changed.clear()
+                await self._queue_changed.wait()
+            event = self._parsed(self._queue.take())
         return event
 
     def discard_queued_events(self) -> None:
         """Throw away the events that wait and count them as dropped."""
-        self.dropped_events += len(self._queue)
-        self._queue.clear()
-        self._queued_bytes = 0
+        self._queue.discard()
 
     async def close(self) -> None:
         """Say goodbye and close; every waiter gets EslConnectionLost. May be called twice."""
@@ -301,27 +299,32 @@ class EslConnection:
             _log.debug("frame of type %r ignored", kind[:40])
 
     def _receive_event(self, frame: Frame) -> None:
+        if _BACKGROUND_JOB_BYTES in frame.body and self._is_job_done(frame):
+            return
+        if self._queue.put(frame):
+            self._queue_changed.set()
+
+    def _is_job_done(self, frame: Frame) -> bool:
+        """Whether this is the end of a job of ours, which is handed to whoever waits for it and to nobody else."""
+        event = self._parsed(frame)
+        if event is None:
+            return True
+        job = self._jobs.get(event.get("Job-UUID")) if event.name == _BACKGROUND_JOB else None
+        if job is None:
+            return False
+        if not job.done():
+            job.set_result(event.body)
+        return True
+
+    def _parsed(self, frame: Frame) -> Event | None:
+        """The event, or None where it makes no sense, which is counted."""
         try:
-            event = parse_event(frame)
+            return parse_event(frame)
         except EslProtocolError as error:
             # The frame's own length held, so the stream is still in step: only this event is lost.
             self.malformed_events += 1
             _log.warning("event dropped: %s", error)
-            return
-        if event.name == _BACKGROUND_JOB:
-            job = self._jobs.get(event.get("Job-UUID"))
-            if job is not None:
-                if not job.done():
-                    job.set_result(event.body)
-                return
-        size_bytes = len(frame.body)
-        is_full = len(self._queue) >= self._max_queued_events
-        if is_full or self._queued_bytes + size_bytes > self._max_queued_event_bytes:
-            self.dropped_events += 1
-            return
-        self._queue.append((event, size_bytes))
-        self._queued_bytes += size_bytes
-        self._queue_changed.set()
+            return None
 
     async def _subscribe(self, events: list[str], *, timeout_seconds: float) -> None:
         plain = [name for name in events if "::" not in name]

@@ -67,3 +67,10 @@ class EslTooManyCommands(EslError):
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} commands already wait for an answer on this connection; try again later")
         self.limit = limit
+
+
+class EslNotPermitted(EslError):
+    """This side may not tell the node anything now, since its lease may have ended; nothing was sent."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(f"{_shown(line)!r} was not sent: the lease on the node was not renewed in time")

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
-from switch.esl.client import DEFAULT_TIMEOUT_SECONDS, MAX_QUEUED_EVENTS, EslConnection
+from switch.esl.client import DEFAULT_TIMEOUT_SECONDS, EslConnection
 from switch.esl.errors import EslConnectionLost, EslError
+from switch.esl.event_queue import MAX_QUEUED_EVENTS
+from switch.esl.fencing import FencedConnection
 from switch.esl.frames import Event
 
 HEARTBEAT = "HEARTBEAT"
@@ -75,8 +77,8 @@ class EslLink:
     After every (re)connect, and after events had to be dropped, `on_connected` is awaited: there the owner
     reads the node's state back (events sent meanwhile wait in the queue). Then `on_event` is awaited for each
     event in order. `on_lost` tells that a connection, or an attempt at one, failed. A callback that fails is
-    logged and, for `on_connected`, counts as a failed attempt. `wait` and `chance` exist so that tests need
-    neither time nor luck.
+    logged and, for `on_connected`, counts as a failed attempt. `may_tell` says whether the node may be told
+    anything now (`FencedConnection`). `wait` and `chance` exist so that tests need neither time nor luck.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class EslLink:
         on_connected: OnConnected = _ignore,
         on_event: OnEvent = _ignore,
         on_lost: OnLost = _ignore,
+        may_tell: Callable[[], bool] | None = None,
         wait: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -99,6 +102,7 @@ class EslLink:
         self._on_connected = on_connected
         self._on_event = on_event
         self._on_lost = on_lost
+        self._may_tell = may_tell
         self._wait = wait
         self._chance = chance
         self._connection: EslConnection | None = None
@@ -135,15 +139,16 @@ class EslLink:
         """One connection's life; returns why it ended."""
         settings = self.settings
         self.state = LinkState.CONNECTING
-        connection: EslConnection | None = None
+        connection: FencedConnection | None = None
         try:
-            connection = await EslConnection.open(
+            connection = await FencedConnection.open(
                 settings.host,
                 settings.port,
                 settings.password,
                 timeout_seconds=settings.connect_timeout_seconds,
                 max_queued_events=settings.max_queued_events,
             )
+            connection.may_tell = self._may_tell
             events = dict.fromkeys((HEARTBEAT, *settings.events))
             await connection.subscribe(*events, timeout_seconds=settings.connect_timeout_seconds)
             self._connection = connection

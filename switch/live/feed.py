@@ -1,6 +1,7 @@
 """Tells the streams of one API process that something has changed: one look at the database a second for all of them.
 
-It looks only while somebody listens. How many may listen is limited, for the process, each tenant and each client.
+It looks only while somebody listens. How many may listen is limited, for the process, each tenant and each client; and
+how many of them are at the database at once, since the rest of the process needs it too.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from infra.kit.database import Database, Scope
 from infra.kit.problems import Refusal
 from switch.live.errors import TooManyStreams
 from switch.live.models import LiveNode
+from switch.live.pictures import Pictures
 
 MAX_STREAMS = 200
 MAX_STREAMS_A_TENANT = 50
 """However many clients and people it has: nobody takes all streams of a process."""
 MAX_STREAMS_A_CLIENT = 10
+MAX_READERS = 4
+"""Connections that all streams of a process use at once, besides the one look."""
+
 LOOK_INTERVAL_SECONDS = 1.0
 
 log = logs.get(__name__)
@@ -34,7 +39,11 @@ class LiveFeed:
     def __init__(self, database: Database, *, look_interval_seconds: float = LOOK_INTERVAL_SECONDS) -> None:
         self._database = database
         self._look_interval_seconds = look_interval_seconds
+        self.readers = asyncio.Semaphore(MAX_READERS)
+        self.pictures = Pictures(database, revision=lambda: self._revision, readers=self.readers)
         self._revision = 0
+        """Grows whenever what the nodes say differs from the last look."""
+        self._nodes: tuple[int, int] | None = None
         self._changed = asyncio.Event()
         self._listeners: Counter[str] = Counter()
         self._tenants: Counter[str] = Counter()
@@ -96,13 +105,14 @@ class LiveFeed:
         while True:
             try:
                 async with self._database.transaction(Scope.platform()) as session:
-                    query = select(func.coalesce(func.sum(LiveNode.revision), 0))
-                    revision = int((await session.execute(query)).scalar_one())
+                    query = select(func.coalesce(func.sum(LiveNode.revision), 0), func.count())
+                    revisions, count = (await session.execute(query.select_from(LiveNode))).one()
             except (Refusal, SQLAlchemyError, OSError) as error:
                 log.warning("live.feed_interrupted", reason=type(error).__name__)
             else:
-                if revision != self._revision:
-                    self._revision = revision
+                if (nodes := (int(revisions), int(count))) != self._nodes:  # a node that has left makes the sum less
+                    self._nodes = nodes
+                    self._revision += 1
                     self._changed.set()
                     self._changed = asyncio.Event()
             await asyncio.sleep(self._look_interval_seconds)

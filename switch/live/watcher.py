@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -61,6 +61,7 @@ class LiveWatch:
         answer_timeout_seconds: float,
         write_interval_seconds: float = WRITE_INTERVAL_SECONDS,
         compare_interval_seconds: float = COMPARE_INTERVAL_SECONDS,
+        on_listed: Callable[[Collection[str], float], None] | None = None,
     ) -> None:
         self.legs = LiveLegs()
         self.registrations = LiveRegistrations()
@@ -69,7 +70,11 @@ class LiveWatch:
         self._timeout_seconds = answer_timeout_seconds
         self._write_interval_seconds = write_interval_seconds
         self._compare_interval_seconds = compare_interval_seconds
+        self._on_listed = on_listed
+        """Is told the legs that the node lists, and when it was asked for them."""
         self._is_dead = False
+        self._must_clear = False
+        """Whether the tables may still show what was there before the node died."""
         self._is_restarted = True
         self._must_compare = True
         self._has_corrected = False
@@ -93,15 +98,16 @@ class LiveWatch:
         self._must_compare = True
 
     def died(self) -> None:
-        """The node is dead: what was there is no more."""
+        """The node is dead: what was there is no more, whoever wrote it into the tables."""
         if not self._is_dead:
-            self._is_dead = True
+            self._is_dead = self._must_clear = True
             self.legs.forget_all()
             self.registrations.forget_all()
 
     async def run(self, lease: Lease, link: EslLink) -> None:
         """Keep the view until cancelled. A database or node that is away is waited for."""
         self._must_compare = self._is_restarted = True
+        self._must_clear = self._is_dead
         while True:
             try:
                 await self._round(lease, link)
@@ -111,6 +117,9 @@ class LiveWatch:
 
     async def _round(self, lease: Lease, link: EslLink) -> None:
         self._dropped_events = link.dropped_events
+        if self._must_clear:  # before the node is asked, which does not answer
+            await self._compare_with_tables(lease)
+            self._must_clear = False
         try:
             connection = link.connection
         except EslConnectionLost:
@@ -136,7 +145,10 @@ class LiveWatch:
                 await connection.bgapi("show channels as json", timeout_seconds=LIST_TIMEOUT_SECONDS)
             )
             if listed is not None:
-                missing = self.legs.compare([leg.leg_id for leg in listed], asked_at_seconds=asked_at)
+                leg_ids = [leg.leg_id for leg in listed]
+                if self._on_listed is not None:
+                    self._on_listed(leg_ids, asked_at)
+                missing = self.legs.compare(leg_ids, asked_at_seconds=asked_at)
                 for leg_id in missing[:MAX_QUESTIONS_A_ROUND]:
                     await self._ask_about(connection, leg_id)
                 self._must_compare = len(missing) > MAX_QUESTIONS_A_ROUND

@@ -35,7 +35,7 @@ def sofia_xml_status(core: SwitchCore, words: list[str]) -> str:
                 "username": gateway.username,
                 "proxy": f"sip:{gateway.proxy}",
                 "pingfreq": gateway.ping_seconds,
-                "state": _gateway_state(gateway),
+                "state": _gateway_state(profile, gateway),
                 "status": _gateway_status(profile, gateway),
             }
             inner = [f"    <{name}>{value}</{name}>" for name, value in values.items()]
@@ -87,7 +87,7 @@ def _overview(core: SwitchCore) -> str:
         lines.append(f"{name:>25}\tprofile\t{profile.url:>42}\tRUNNING ({running})")
         for gateway in profile.gateways.values():
             label = f"{name}::{gateway.name}"
-            lines.append(f"{label:>25}\tgateway\t{_gateway_address(gateway):>42}\t{_gateway_state(gateway)}")
+            lines.append(f"{label:>25}\tgateway\t{_gateway_address(gateway):>42}\t{_gateway_state(profile, gateway)}")
     count = len(core.profiles)
     lines.extend([_RULE, f"{count} profile{'' if count == 1 else 's'} 0 aliases", ""])
     return "\n".join(lines)
@@ -126,9 +126,8 @@ def _gateway_address(gateway: GatewaySettings) -> str:
     return f"sip:{gateway.username}@{gateway.realm}"
 
 
-def _gateway_state(gateway: GatewaySettings) -> str:
-    # A node without a registrar at its carrier has only gateways that need none; others are not imitated.
-    return "REGED" if gateway.register else "NOREG"
+def _gateway_state(profile: ProfileState, gateway: GatewaySettings) -> str:
+    return profile.gateway_states.get(gateway.name, "UNREGED") if gateway.signs_in else "NOREG"
 
 
 def _gateway_status(profile: ProfileState, gateway: GatewaySettings) -> str:
@@ -151,7 +150,7 @@ def _gateway(core: SwitchCore, name: str) -> str:
         ("To", _gateway_address(gateway)),
         ("Proxy", f"sip:{gateway.proxy}"),
         ("Context", profile.settings.context),
-        ("State", _gateway_state(gateway)),
+        ("State", _gateway_state(profile, gateway)),
         ("Status", _gateway_status(profile, gateway)),
     ]
     lines = [f"{name:<8}\t{value}" for name, value in values]
@@ -160,14 +159,13 @@ def _gateway(core: SwitchCore, name: str) -> str:
 
 def _gateways(core: SwitchCore) -> str:
     rows = [
-        (f"{profile.settings.name}::{gateway.name}", gateway)
+        (f"{profile.settings.name}::{gateway.name}", gateway, _gateway_state(profile, gateway))
         for profile in core.profiles.values()
         for gateway in profile.gateways.values()
     ]
     lines = [f"{'Profile::Gateway-Name':>25}\t{'Data':>32}\tState\tPing Time\tIB Calls(F/T)\tOB Calls(F/T)", _RULE]
     lines.extend(
-        f"{label:>25}\t{_gateway_address(gateway):>32}\t{_gateway_state(gateway)}\t  0.00\t0/0\t0/0"
-        for label, gateway in rows
+        f"{label:>25}\t{_gateway_address(gateway):>32}\t{state}\t  0.00\t0/0\t0/0" for label, gateway, state in rows
     )
     count = len(rows)
     summary = "Inbound(Failed/Total): 0/0,Outbound(Failed/Total):0/0"

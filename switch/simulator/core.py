@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from switch.simulator import causes
+from switch.simulator import causes, on_answer
 from switch.simulator.access import NetworkLists
 from switch.simulator.call_record import MEDIA_VARIABLES, render_call_record, time_variables
 from switch.simulator.channel import CODEC_VARIABLES, CallerProfile, Channel, Times
@@ -39,7 +39,9 @@ class ProfileState:
     registrar: Registrar
     gateways: dict[str, GatewaySettings]
     gateways_down: set[str] = field(default_factory=set[str])
-    """Those that did not answer when they were last asked."""
+    """Those that did not answer when they were last asked, or are not signed in where they have to be."""
+    gateway_states: dict[str, str] = field(default_factory=dict[str, str])
+    """How far those are that sign in at their carrier, in mod_sofia's words."""
     tls_address: tuple[str, int] | None = None
     """Where it takes SIP over TLS, if at all."""
     calls_in: int = 0
@@ -197,6 +199,7 @@ class SwitchCore:
             channel.times.last_hold = now_microseconds()
         else:
             channel.times.hold_accumulated += now_microseconds() - channel.times.last_hold
+        channel.call_state = "HELD" if is_held else "UNHELD"
         self.fire("CHANNEL_HOLD" if is_held else "CHANNEL_UNHOLD", channel)
 
     def answered(self, channel: Channel) -> None:
@@ -208,6 +211,7 @@ class SwitchCore:
         channel.variables.update(CODEC_VARIABLES)
         self.fire("CHANNEL_ANSWER", channel)
         channel.call_state = "ACTIVE"
+        on_answer.run(channel, self.hang_up)
 
     def bridged(self, caller: Channel, called: Channel) -> None:
         """Two answered legs hear each other from now on."""

@@ -10,6 +10,7 @@ import asyncio
 import secrets
 
 from switch.simulator.core import SwitchCore
+from switch.simulator.gateway_registration import REGED
 from switch.simulator.leg_texts import new_call_id_like_freeswitch
 from switch.simulator.settings import GatewaySettings
 from switch.simulator.sip_profile import SipProfile
@@ -46,7 +47,12 @@ class GatewayChecks:
 
     def _look(self) -> None:
         now = asyncio.get_running_loop().time()
-        asked = {gateway for gateway in self._profile.state.gateways.values() if gateway.ping_seconds}
+        state = self._profile.state
+        asked = {
+            gateway
+            for gateway in state.gateways.values()
+            if gateway.ping_seconds and (not gateway.signs_in or state.gateway_states.get(gateway.name) == REGED)
+        }
         self._due_at_seconds = {
             gateway: self._due_at_seconds.get(gateway, now + gateway.ping_seconds) for gateway in asked
         }
@@ -85,7 +91,7 @@ class GatewayChecks:
         (down.discard if is_up else down.add)(gateway.name)
         headers = {
             "Gateway": gateway.name,
-            "State": "REGED" if gateway.register else "NOREG",
+            "State": self._profile.state.gateway_states.get(gateway.name, "NOREG"),
             "Ping-Status": "UP" if is_up else "DOWN",
             "Status": str(status),
         }

@@ -40,6 +40,7 @@ class Leg:
         self.endpoint = endpoint
         self.dialog: Dialog | None = None
         channel.end = self._end
+        channel.answer = self.answer
 
     @property
     def contact(self) -> tuple[str, str]:

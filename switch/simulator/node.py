@@ -22,6 +22,7 @@ from switch.simulator.directory import Directory
 from switch.simulator.esl_server import EventSocketServer
 from switch.simulator.events import EventBus, NodeIdentity
 from switch.simulator.gateway_checks import GatewayChecks
+from switch.simulator.gateway_registration import GatewayRegistrations
 from switch.simulator.leg_host import LegHost
 from switch.simulator.originate import Originator
 from switch.simulator.record_delivery import RecordDelivery
@@ -146,6 +147,7 @@ class SimulatedNode:
             asyncio.create_task(self._beat(core)),
             asyncio.create_task(self._sweep(core)),
             *(asyncio.create_task(GatewayChecks(core, profile).run()) for profile in self._profiles.values()),
+            *(asyncio.create_task(GatewayRegistrations(core, profile).run()) for profile in self._profiles.values()),
         ]
 
     async def _open_sockets(self, core: SwitchCore, directory: Directory, lookup: XmlLookup) -> None:

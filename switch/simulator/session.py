@@ -19,6 +19,7 @@ from switch.simulator.dialplan import Action, Extension, expand, find_context, h
 from switch.simulator.directory import Directory
 from switch.simulator.leg import Leg
 from switch.simulator.originate import Originator
+from switch.simulator.replacing import intercept
 
 MAX_TRANSFERS = 16
 LIMIT_WORDS = 4
@@ -34,12 +35,22 @@ Application = Callable[[str], Awaitable[None]]
 class CallSession:
     """One call on its way through the dialplan: a leg that called us, or one that is sent on."""
 
-    def __init__(self, core: SwitchCore, directory: Directory, originator: Originator, leg: Leg) -> None:
+    def __init__(
+        self,
+        core: SwitchCore,
+        directory: Directory,
+        originator: Originator,
+        leg: Leg,
+        *,
+        inline: tuple[Action, ...] | None = None,
+    ) -> None:
+        """`inline`: what the leg runs instead of a dialplan."""
         self._core = core
         self._directory = directory
         self._originator = originator
         self._leg = leg
         self._channel: Channel = leg.channel
+        self._inline = inline
         self._applications: dict[str, Application] = {
             "answer": self._answer,
             "bridge": self._bridge,
@@ -47,6 +58,7 @@ class CallSession:
             "export": self._export,
             "hangup": self._hangup,
             "info": self._nothing,
+            "intercept": self._intercept,
             "limit": self._limit,
             "limit_execute": self._limit_execute,
             "log": self._nothing,
@@ -58,6 +70,7 @@ class CallSession:
             "ring_ready": self._ring_ready,
             "set": self._set,
             "sleep": self._sleep,
+            "sofia_sla": self._listen_in,
             "transfer": self._transfer,
             "unset": self._unset,
         }
@@ -80,6 +93,10 @@ class CallSession:
         channel = self._channel
         channel.state = "CS_ROUTING"
         self._core.counts.release(channel.uuid)
+        if self._inline is not None:
+            inline, self._inline = self._inline, None
+            await self._execute((Extension("inline", inline),))
+            return
         pairs = self._directory.request_head("REQUEST_PARAMS", "mod_dialplan_xml.c", "dialplan_xml_locate", 619)
         pairs.extend(channel.headers())
         pairs.extend(channel.variable_headers())
@@ -158,6 +175,13 @@ class CallSession:
 
     async def _hangup(self, data: str) -> None:
         self._core.hang_up(self._channel, cause_of(data))
+
+    async def _intercept(self, data: str) -> None:
+        await intercept(self._core, self._channel, data)
+
+    async def _listen_in(self, data: str) -> None:
+        self._leg.answer()
+        await self._channel.ended.wait()
 
     async def _limit(self, data: str) -> None:
         words = data.split()

@@ -88,6 +88,13 @@ class GatewaySettings:
     register: bool
     caller_id_in_from: bool
     ping_seconds: int = 0
+    expires_seconds: int = 3600
+    retry_seconds: int = 30
+
+    @property
+    def signs_in(self) -> bool:
+        """Whether it registers at its carrier; mod_sofia takes none that is to and has no password."""
+        return self.register and bool(self.password)
 
     def __repr__(self) -> str:
         return f"GatewaySettings({self.profile}::{self.name}, {self.proxy})"
@@ -297,6 +304,8 @@ def _gateway(element: ElementTree.Element, profile: str) -> GatewaySettings:
         register=is_true(values.get("register", "true")),
         caller_id_in_from=is_true(values.get("caller-id-in-from")),
         ping_seconds=_number(values, "ping", 0),
+        expires_seconds=_number(values, "expire-seconds", 3600),
+        retry_seconds=_number(values, "retry-seconds", 30),
     )
 
 

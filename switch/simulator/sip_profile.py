@@ -19,6 +19,7 @@ from switch.simulator.originate import Originator
 from switch.simulator.outbound_leg import OutboundLeg
 from switch.simulator.registrar import Registrar
 from switch.simulator.registration import RegistrationService
+from switch.simulator.replacing import inline_actions
 from switch.simulator.session import CallSession
 from switch.simulator.settings import ProfileSettings
 from switch.simulator.sip_sockets import SipSockets
@@ -173,7 +174,9 @@ class SipProfile:
         self.state.calls_in += 1
         self.core.fire("CHANNEL_CREATE", channel)
         channel.call_state = "RINGING"
-        session = CallSession(self.core, self._directory, self.originator, leg)
+        inline = inline_actions(self.core, transaction.request, but=channel)
+        channel.initial_dialplan = "inline" if inline is not None else channel.initial_dialplan
+        session = CallSession(self.core, self._directory, self.originator, leg, inline=inline)
         channel.routing = self.core.spawn(session.run())
 
     def _open_channel(self, transaction: ServerTransaction, verdict: Verdict | None) -> Channel:
@@ -264,6 +267,8 @@ def _request_variables(request: Request, transaction: ServerTransaction) -> dict
         "sip_to_host": to_uri.host,
         "max_forwards": request.headers.get("Max-Forwards") or "70",
         "switch_r_sdp": request.body.decode(errors="replace"),
+        "sip_call_info": request.headers.get("Call-Info") or "",
+        "sip_replaces_call_id": (request.headers.get("Replaces") or "").partition(";")[0],
     }
     if contact is not None:
         variables["sip_contact_user"] = contact.uri.user

@@ -19,12 +19,12 @@ from switch.simulator.channel import Channel
 from switch.simulator.core import SwitchCore
 from switch.simulator.dial_string import DialStringRefused, parse_dial_string
 from switch.simulator.directory import Directory
-from switch.simulator.events import now_microseconds
+from switch.simulator.joining import bridged_with, note_source, take
 from switch.simulator.leg import Leg
 from switch.simulator.leg_host import LegHost
 from switch.simulator.originate import Originator, Placed
 from switch.simulator.session import CallSession
-from switch.simulator.settings import parameters
+from switch.simulator.settings import is_true, parameters
 from switch.sip.errors import SipSyntaxError
 from switch.sip.message import Request
 from switch.sip.transactions import ServerTransaction
@@ -100,7 +100,7 @@ class Transfers:
         channel, extension = leg.channel, wish.uri.user
         if not extension:
             return
-        partner = _partner(channel)
+        partner = bridged_with(channel)
         channel.variables["transfer_to"] = f"blind:{partner.uuid if partner is not None else extension}"
         channel.variables["transfer_destination"] = f"blind:{extension}"
         if partner is None:
@@ -119,7 +119,11 @@ class Transfers:
 
     def _attended(self, leg: Leg, other: Leg, wish: _Wish) -> None:
         """The partners of both calls are joined; both legs of whoever joined them end."""
-        first, second = _partner(leg.channel), _partner(other.channel)
+        first, second = bridged_with(leg.channel), bridged_with(other.channel)
+        all_legs = (leg.channel, other.channel, first, second)
+        if any(each is not None and is_true(each.variables.get("deny_refer_requests")) for each in all_legs):
+            leg.notify(wish.event, DENIED)
+            return
         leg.channel.variables["refer_uuid"] = other.channel.uuid
         other.channel.variables["transfer_disposition"] = "replaced"
         if first is not None and second is not None and first is not second:
@@ -147,12 +151,12 @@ class Transfers:
         """The call to replace is not on this node: call the address that was named, unless the section `channels` of
         the node's files names another (`channel-xml-fetch-on-nightmare-transfer`).
         """
-        partner = _partner(leg.channel)
+        partner = bridged_with(leg.channel)
         called = await self._called_elsewhere(leg, wish) if partner is not None and wish.uri.user else None
         if partner is None or called is None:
             leg.notify(wish.event, DENIED)
             return
-        if not (leg.channel.is_up and _partner(leg.channel) is partner):
+        if not (leg.channel.is_up and bridged_with(leg.channel) is partner):
             self._core.hang_up(called, "ORIGINATOR_CANCEL")
             return
         leg.channel.variables["transfer_to"] = f"att:{called.uuid}"
@@ -202,14 +206,14 @@ class Transfers:
         leg = next((each for host in self._hosts.values() for each in host.legs if each.channel is party), None)
         if leg is None:
             return
-        self._take(party)
+        take(self._core, party)
         left = party.variables.get("max_forwards", "")
         forwards = (int(left) if left.isdigit() else FORWARDS) - 1
         if forwards <= 0:
             self._core.hang_up(party, "EXCHANGE_ROUTING_ERROR")
             return
         context = party.variables.get("force_transfer_context") or party.profile.context
-        _note(party, f"bl_xfer:{extension}/{context}/XML", self._core.new_uuid())
+        note_source(self._core, party, f"bl_xfer:{extension}/{context}/XML")
         party.variables["max_forwards"] = str(forwards)
         if not party.has_dialplan:
             _flip(party)
@@ -220,8 +224,9 @@ class Transfers:
 
     def _join(self, first: Channel, second: Channel) -> None:
         for party, other in ((first, second), (second, first)):
-            self._take(party)
-            _note(party, f"uuid_br:{other.uuid}", self._core.new_uuid())
+            take(self._core, party)
+            note_source(self._core, party, f"uuid_br:{other.uuid}")
+            party.joined_with = other.uuid
             party.variables["original_destination_number"] = party.profile.destination_number
             party.variables["original_caller_id_name"] = party.profile.caller_id_name
             party.variables["original_caller_id_number"] = party.profile.caller_id_number
@@ -235,18 +240,6 @@ class Transfers:
         second.profile.caller_id_number = first.profile.caller_id_number
         first.routing = self._core.spawn(join(self._core, first, second))
 
-    def _take(self, party: Channel) -> None:
-        """Out of its bridge, and out of the hands of whoever ran it."""
-        self._core.part(party)
-        if party.routing is not None:
-            party.routing.cancel()
-            party.routing = None
-
-
-def _partner(channel: Channel) -> Channel | None:
-    """Whom a leg is bridged with now."""
-    return channel.peer if channel.peer is not None and channel.peer.is_up and channel.is_up else None
-
 
 def _flip(channel: Channel) -> None:
     """A leg that we called becomes the caller: its number is now the one that calls."""
@@ -254,13 +247,3 @@ def _flip(channel: Channel) -> None:
     channel.has_dialplan = True
     profile.caller_id_name, profile.callee_id_name = profile.callee_id_name, profile.caller_id_name
     profile.caller_id_number, profile.callee_id_number = profile.callee_id_number, profile.caller_id_number
-
-
-def _note(channel: Channel, what: str, uuid: str) -> None:
-    """Where the call came from, once more: `SECONDS:UUID:bl_xfer:...`."""
-    source = f"{now_microseconds() // 1_000_000}:{uuid}:{what}"
-    channel.set("transfer_source", source)
-    history = channel.variables.get("transfer_history", "")
-    if history:
-        source = f"{history if history.startswith('ARRAY::') else f'ARRAY::{history}'}|:{source}"
-    channel.set("transfer_history", source)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from switch.sip.agent import UserAgent
 from switch.sip.call import Call
 from switch.sip.dialog import Address
@@ -10,16 +12,18 @@ from switch.sip.errors import WaitExceeded
 from switch.sip.message import Request
 from switch.sip.phone import ANSWER_TIMEOUT_SECONDS, CANCEL_TIMEOUT_SECONDS
 from switch.sip.policy import Policy
-from switch.sip.transactions import Timers
+from switch.sip.sign_ins import SignIns
+from switch.sip.transactions import ServerTransaction, Timers
 from switch.sip.uri import NameAddress, SipUri
 
 MAX_NUMBERS = 10_000
 
 
 class Carrier(UserAgent):
-    """A gateway endpoint without registration; its address goes into the switch's gateway as proxy.
+    """A gateway endpoint; its address goes into the switch's gateway as proxy.
 
-    `policy` applies to every number that `set_policy` did not give one of its own.
+    `policy` applies to every number that `set_policy` did not give one of its own. `accounts`: who may sign in, by user
+    name, with which password; without any nobody can (405).
     """
 
     def __init__(
@@ -30,6 +34,7 @@ class Carrier(UserAgent):
         policy: Policy | None = None,
         timers: Timers | None = None,
         user_agent: str = "Carrier",
+        accounts: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(
             local_host=local_host,
@@ -39,9 +44,15 @@ class Carrier(UserAgent):
             user_agent=user_agent,
         )
         self._policies: dict[str, Policy] = {}
+        self._sign_ins = SignIns(accounts or {})
 
     def __repr__(self) -> str:
         return f"<Carrier at {self._local[0]}:{self._local[1]}>"
+
+    @property
+    def sign_ins(self) -> SignIns:
+        """Who may sign in, and who has."""
+        return self._sign_ins
 
     def set_policy(self, number: str, policy: Policy) -> None:
         """What happens to calls to this number, written as the switch writes it in the Request-URI."""
@@ -81,3 +92,9 @@ class Carrier(UserAgent):
             call.cancel()
             await call.wait_settled(max(CANCEL_TIMEOUT_SECONDS, self._timers.transaction_seconds))
         return call
+
+    def _receive(self, transaction: ServerTransaction) -> None:
+        if transaction.request.method == "REGISTER" and self._sign_ins.accounts:
+            self._sign_ins.answer(transaction)
+        else:
+            super()._receive(transaction)

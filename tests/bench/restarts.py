@@ -21,9 +21,10 @@ from typing import Any
 from infra.kit import clock
 from infra.kit.database import Scope
 from switch import record_shipping
-from switch.completeness import counting, reconciling
+from switch.completeness import counting, listing, reconciling
 from switch.completeness.counting import SessionCount
-from switch.completeness.reconciling import SETTLE
+from switch.completeness.hours import SETTLE
+from switch.completeness.listing import HourFilter
 from switch.record_shipping import ShippingSettings
 from tests.bench.figures import Figure
 from tests.bench.load import FRESH_UUID, LoadBroken
@@ -170,13 +171,13 @@ async def _ship(system: System, node: Node) -> None:
 async def _missing(system: System, boot_id: str, records: int, began_at: datetime) -> int:
     """What the product says of this boot once its hour is over."""
     async with system.database.transaction(Scope.platform()) as session:
-        await counting.observe(session, NODE, SessionCount(boot_id, records, began_at), previous_at=began_at)
+        await counting.observe(session, NODE, SessionCount(boot_id, records, began_at), added_at=began_at)
     offset = clock.offset_seconds()
     clock.travel_to(began_at + timedelta(hours=1) + SETTLE)
     try:
+        await reconciling.reconcile(system.database)
         async with system.database.transaction(Scope.platform()) as session:
-            await reconciling.reconcile(session)
-            hours = await reconciling.list_hours(session, node=NODE, limit=100)
+            hours, _ = await listing.list_hours(session, HourFilter(node=NODE), limit=100)
     finally:
         clock.set_offset_seconds(offset)
     return sum(hour.missing for hour in hours)

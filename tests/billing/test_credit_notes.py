@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from billing.corrections import voids
 from billing.errors import InvoiceNotVoidable
 from billing.models import Invoice
 from billing.rules.months import Month
+from infra.kit import clock
 from infra.kit.database import Database, Scope
 from infra.kit.settings import Settings
 from tests.api import Api, Caller
 from tests.billing.finance import charge_body, does, opened, refused
-from tests.billing.lease_world import LeaseWorld
+from tests.billing.lease_world import LeaseWorld, morning
 
 
 @pytest.fixture
@@ -189,6 +191,7 @@ async def test_a_void_month_is_made_again_with_everything_that_was_on_it(world: 
     await does(finance, f"/v1/one-off-charges/{wrong['charge_id']}/cancellation", {"reason": "not theirs"}, 200)
     aside = (await finance.get("/v1/invoice-runs/2026-04/set-aside")).json()["items"]
     assert [(each["contract_id"], each["reason"]) for each in aside] == [(world.contract_id, "voided")]
+    clock.travel_to(morning(date(2026, 4, 1), minutes=3))
     await billing_jobs.advance_month(world.runtime)
     void, made = await world.invoices("monthly")
     assert (void.number, void.void_reason, made.number) == ("2026-0002", "a charge too many", "2026-0003")

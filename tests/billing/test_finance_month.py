@@ -17,7 +17,7 @@ from billing.run_preview import ContractPreview, PreviewedInvoice
 from infra.kit import clock
 from infra.kit.database import Database, Scope
 from infra.kit.settings import Settings
-from switch import cdr
+from switch import set_aside_records
 from tests.api import Api
 from tests.billing.calls import Calls, rate
 from tests.billing.finance import charge_body, does, opened, refused
@@ -234,7 +234,7 @@ async def test_a_preview_prices_what_waits_and_tells_what_has_no_price(world: Le
     await calls.call(world.tenant_id, answered="2026-03-16 10:00", milliseconds=60_000)
     await calls.call(world.tenant_id, "442012345678", answered="2026-03-16 10:00")
     async with api.database.transaction(Scope.platform()) as session:
-        await cdr.set_aside(session, "node-1", b"{", "it is no JSON")
+        await set_aside_records.set_aside(session, "node-1", b"{", "it is no JSON")
     page = (await (await api.client("finance")).get("/v1/invoice-runs/2026-04/preview")).json()
     [found] = page["items"]
     assert {"kind": "calls", "amount": "0.60"} in page["totals"]

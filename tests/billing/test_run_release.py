@@ -24,7 +24,7 @@ from infra.kit import clock
 from infra.kit.database import Database, Scope
 from infra.kit.jobs import Runtime
 from infra.kit.settings import SettingRefused, Settings, load
-from switch import cdr
+from switch import set_aside_records
 from tests.api import Api, Caller
 from tests.billing.calls import Calls
 from tests.billing.finance import charge_body, does, opened, refused
@@ -225,7 +225,9 @@ async def test_a_voided_month_is_made_again_by_a_retry(world: LeaseWorld, api: A
 async def test_a_preview_tells_of_records_that_are_missing(world: LeaseWorld, api: Api) -> None:
     await _april(world)
     async with api.database.transaction(Scope.platform()) as session:
-        await cdr.set_aside(session, "node-1", f'{{"tenant": "{world.tenant_id}"'.encode(), "it is no JSON")
+        await set_aside_records.set_aside(
+            session, "node-1", f'{{"tenant": "{world.tenant_id}"'.encode(), "it is no JSON"
+        )
     finance = await api.client("finance")
     [found] = (await finance.get(f"{APRIL}/preview")).json()["items"]
     assert (found["incomplete_records"], found["anomalies"]) == (1, ["incomplete_records"])

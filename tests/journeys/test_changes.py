@@ -19,7 +19,7 @@ async def test_more_seats_with_notice_open_on_their_day_when_they_are_paid(world
     await world.travel_to("2026-06-16 00:00")
     assert [await tenant.seat(number).registers() for number in (1, 3, 5)] == [Answered()] * 3
     assert (await tenant.order(order["order_id"]))["state"] == "done"
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     assert (await tenant.invoice("monthly")).kinds() == {"rent": "10000.00"}
 
 
@@ -57,7 +57,7 @@ async def test_an_unpaid_addition_lapses_at_the_end_of_its_month(world: World) -
     assert (await tenant.invoice("addition")).state == "open"
     assert await tenant.standing() == ("active", None)
     assert await tenant.seat(1).calls(MOBILE) == Answered()
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     addition = await tenant.invoice("addition")
     assert (addition.state, addition.plain["open"]) == ("void", "0.00")
     assert (await tenant.order(order["order_id"]))["state"] == "lapsed"
@@ -76,7 +76,7 @@ async def test_an_addition_that_is_cancelled_is_owed_no_more_and_what_was_paid_i
     await tenant.admin.does(f"/v1/seat-orders/{order['order_id']}/cancellation", {"reason": "no need after all"})
     assert (await tenant.invoice("addition")).state == "void"
     assert (await tenant.balance())["balance"] == "-1500.00"
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     assert (await tenant.balance())["balance"] == "500.00"
 
 
@@ -103,12 +103,12 @@ async def test_a_return_by_the_20th_costs_seventy_percent_a_later_one_the_whole_
     assert await early.seat(1).calls("1003") == Refused("seat_closed")
     assert await early.seat(1).calls(MOBILE) == Answered()
     assert await late.seat(3).calls(MOBILE) == Answered()
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     assert await late.seat(3).registers() == NOT_FOUND
     monthly = await early.invoice("monthly")
     assert monthly.kinds() == {"rent": "2000.00", "return_credit": "-1200.00", "deposit_return": "-4000.00"}
     assert (monthly.total, (await early.balance())["balance"]) == ("-3200.00", "-3200.00")
     assert (await late.invoice("monthly")).kinds() == {"rent": "2000.00"}
-    await world.travel_to("2026-08-01 00:00")
+    await world.travel_to("2026-08-01 00:03")
     # The credit has paid for a month more, and some of it is still left.
     assert (await early.balance())["balance"] == "-1200.00"

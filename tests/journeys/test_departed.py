@@ -18,7 +18,7 @@ from infra.kit.objects import Objects
 from infra.kit.settings import SettingRefused, load
 from provisioning.departure import departures, erasing, export_writing, exports
 from provisioning.models import Seat
-from switch import cdr, phone_numbers
+from switch import phone_numbers, set_aside_records
 from switch.models import PhoneNumber, SetAsideRecord
 from switch.number_pool.models import PooledNumber
 from tenancy.models import Tenant
@@ -148,9 +148,9 @@ async def test_no_person_is_left_in_seats_kept_answers_jobs_or_records_set_aside
         kept = {"key": "1", "request_digest": "", "created_at": clock.now(), "status": 200, "sealed_response": b"x"}
         session.add(IdempotencyRecord(client_id=person.person_id, **kept))
         body = f'{{"variables": {{"domain_name": "{customer.domain}", "from": "{MAIL}"}}}}'
-        await cdr.set_aside(session, "node-1", body.encode(), "seatline_tenant: missing")
+        await set_aside_records.set_aside(session, "node-1", body.encode(), "seatline_tenant: missing")
         theirs = body.replace(customer.domain, f"not-{customer.domain}").replace(MAIL, "")
-        await cdr.set_aside(session, "node-1", theirs.encode(), "seatline_tenant: missing")
+        await set_aside_records.set_aside(session, "node-1", theirs.encode(), "seatline_tenant: missing")
         await jobs.defer(session, resets.BEGIN, company=customer.domain, address=MAIL)
         await session.execute(
             text("UPDATE procrastinate_jobs SET status = 'failed' WHERE args ->> 'address' IS NOT NULL")

@@ -106,11 +106,11 @@ async def test_what_is_paid_too_much_pays_the_next_invoice(world: World) -> None
     tenant = await world.tenant(preset="hosted", seats=1, opened="2026-06-01")
     await tenant.pays("3500.00")
     assert (await tenant.balance())["credit"] == "3500.00"
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     july = await tenant.invoice("monthly", "2026-07")
     assert (july.state, july.plain["paid_on"]) == ("paid", "2026-07-01")
     assert (await tenant.balance())["credit"] == "1500.00"
-    await world.travel_to("2026-08-01 00:00")
+    await world.travel_to("2026-08-01 00:03")
     august = await tenant.invoice("monthly", "2026-08")
     assert (august.state, august.plain["paid"], august.plain["open"]) == ("open", "1500.00", "500.00")
     await world.travel_to("2026-08-26 00:00")

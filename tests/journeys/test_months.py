@@ -32,7 +32,7 @@ async def test_calls_are_on_the_invoice_of_the_first_to_the_exact_fen(world: Wor
     await tenant.seat(2).talks("110", milliseconds=90_000)
     await world.work()
     assert await charged(tenant) == ["0.1255", "0.1255", "0.4300"]
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     monthly = await tenant.invoice("monthly")
     assert monthly.dates == ("2026-07-01", "2026-07-10", "2026-07-26")
     assert monthly.kinds() == {"rent": "4000.00", "calls": "0.68"}  # 0.6810 exactly
@@ -46,9 +46,9 @@ async def test_a_call_over_midnight_belongs_to_the_month_in_which_it_was_answere
     await world.travel_to("2026-06-30 23:59")
     await tenant.seat(1).talks(MOBILE, milliseconds=240_000, began="2026-06-30 23:55:30")
     await tenant.seat(1).talks(MOBILE, milliseconds=60_000, began="2026-06-30 23:59:59")
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     assert (await tenant.invoice("monthly", "2026-07")).kinds()["calls"] == "0.49"
-    await world.travel_to("2026-08-01 00:00")
+    await world.travel_to("2026-08-01 00:03")
     assert (await tenant.invoice("monthly", "2026-08")).kinds()["calls"] == "0.12"
 
 
@@ -62,9 +62,9 @@ async def test_a_record_that_comes_late_goes_on_the_next_invoice(world: World) -
     await tenant.seat(1).talks(MOBILE, milliseconds=60_000)
     await world.work()
     assert (await tenant.invoice("monthly", "2026-07")).total == "4000.00"
-    await world.travel_to("2026-08-01 00:00")
+    await world.travel_to("2026-08-01 00:03")
     assert (await tenant.invoice("monthly", "2026-08")).kinds() == {"rent": "4000.00", "calls": "0.82"}
-    await world.travel_to("2026-09-01 00:00")
+    await world.travel_to("2026-09-01 00:03")
     assert (await tenant.invoice("monthly", "2026-09")).kinds() == {"rent": "4000.00"}
 
 
@@ -80,17 +80,42 @@ async def test_a_record_posted_again_and_again_is_charged_once(world: World) -> 
     await asyncio.gather(world.work(), world.node_reports(record, node), world.node_reports(other, node))
     await world.work()
     assert await charged(tenant) == ["0.1234", "0.2468"]
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     await world.node_reports(record, node)
-    await world.travel_to("2026-08-01 00:00")
+    await world.travel_to("2026-08-01 00:03")
     assert [each.kinds().get("calls") for each in await tenant.invoices("monthly")] == ["0.37", None]
+
+
+async def test_a_call_of_a_node_whose_clock_ran_ahead_is_charged_in_its_true_month(world: World) -> None:
+    tenant = await opened(world)
+    await world.travel_to("2026-06-30 23:50")
+    record = await tenant.seat(1).record(MOBILE, milliseconds=60_000)
+    for name in ("start_uepoch", "answer_uepoch", "end_uepoch"):
+        record["variables"][name] = str(int(record["variables"][name]) + 3_600_000_000)
+    await world.node_reports(record)
+    correction = {
+        "node": "node-1",
+        "received_from": "2026-06-30T23:00:00+08:00",
+        "received_until": "2026-07-01T00:00:00+08:00",
+        "clock_ahead_seconds": 3_600,
+        "reason": "its clock was set to summer time",
+    }
+    for stored in (1, 0):
+        answer = await world.operator.post("/v1/set-aside-records/clock-corrections", correction)
+        assert (answer.status_code, answer.json()["stored"]) == (200, stored)
+    await world.work()
+    assert await charged(tenant) == ["0.1234"]
+    await world.travel_to("2026-07-01 00:03")
+    assert (await tenant.invoice("monthly", "2026-07")).kinds() == {"rent": "4000.00", "calls": "0.12"}
+    await world.travel_to("2026-08-01 00:03")
+    assert (await tenant.invoice("monthly", "2026-08")).kinds() == {"rent": "4000.00"}
 
 
 async def test_a_month_that_is_run_again_issues_nothing_twice(world: World) -> None:
     tenant = await opened(world)
     await world.travel_to("2026-06-17 12:00")
     await tenant.seat(1).talks(MOBILE, milliseconds=60_000)
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     before = [each.plain for each in await tenant.invoices()]
     for _ in range(2):
         answer = await world.finance.post("/v1/invoice-runs", {"month": "2026-07"})

@@ -41,7 +41,7 @@ async def test_an_addition_moved_to_the_next_month_is_priced_by_its_new_day_and_
     assert addition.total == shown["invoice"]["total"]
     assert (await tenant.balance())["owed"] == shown["to_pay"] == "7403.23"
 
-    await world.travel_to("2026-07-01 00:00")  # the month of its first day is over: nothing lapses any more
+    await world.travel_to("2026-07-01 00:03")  # the month of its first day is over: nothing lapses any more
     assert (await tenant.order(order["order_id"]))["state"] == "awaiting_payment"
     assert (await tenant.invoice("monthly")).kinds() == {"rent": "4000.00"}
     await tenant.pays_everything()

@@ -44,11 +44,11 @@ async def test_never_paid_it_lapses_at_the_end_of_the_month_and_nothing_is_owed(
     tenant = await world.signs(preset="hosted", seats=2, opens="2026-06-01")
     await world.travel_to("2026-06-30 23:59")
     assert (await tenant.invoice("opening")).state == "open"
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     assert (await tenant.invoice("opening")).state == "void"
     assert (await tenant.balance())["balance"] == "0.00"
     assert await tenant.seat(1).calls(MOBILE) == NOT_FOUND
-    await world.travel_to("2026-08-01 00:00")
+    await world.travel_to("2026-08-01 00:03")
     assert [each.plain["reason"] for each in await tenant.invoices()] == ["opening"]
 
 

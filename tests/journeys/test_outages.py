@@ -58,7 +58,7 @@ async def test_a_fault_of_the_operators_own_is_seen_shown_and_credited_without_a
     before = await tenant.admin.ask(path)
     # Two started days of three seats: 3 x 2000.00 x 2 / 30.
     assert before["credit"] == "400.00"
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     assert await _invoiced_credits(tenant, "2026-07") == "-400.00"
     concerned = home == await other.seat(1).node()
     assert await _invoiced_credits(other, "2026-07") == ("-133.33" if concerned else None)
@@ -109,7 +109,7 @@ async def test_a_window_that_is_kept_costs_nobody_anything(world: World) -> None
     [window] = (await tenant.admin.ask(WINDOWS))["items"]
     assert (window["state"], window["ended_at"] < window["ends_at"]) == ("done", True)
     assert (await tenant.admin.ask("/v1/faults"))["items"] == []
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     assert await _invoiced_credits(tenant, "2026-07") is None
 
 
@@ -124,5 +124,5 @@ async def test_a_window_that_overruns_is_the_operators_fault_from_its_scheduled_
     assert (fault["window_id"], fault["cause"], fault["began_at"]) == (window_id, "operator", "2026-06-20T20:00:00Z")
     # Five and a half hours are a started day of three seats.
     assert (await tenant.admin.ask(f"/v1/contracts/{tenant.contract_id}/fault-credits"))["credit"] == "200.00"
-    await world.travel_to("2026-07-01 00:00")
+    await world.travel_to("2026-07-01 00:03")
     assert await _invoiced_credits(tenant, "2026-07") == "-200.00"

@@ -36,7 +36,10 @@ async def operators_person(house: House) -> Browser:
 
 
 async def with_a_trace_in_every_view(house: House) -> None:
-    """A missing call, a re-rated one, and a record set aside, each of which knows the number that `theirs` called."""
+    """A missing call, a re-rated one, and a record set aside, each of which knows the number that `theirs` called.
+
+    The deck of the re-rating has a price for that number alone.
+    """
     nine, boot = moment("2026-07-02 08:00"), "5a0e1f6e-1111-4222-8333-444455556666"
     seen = SeenLeg(
         boot_id=boot,
@@ -68,10 +71,11 @@ async def with_a_trace_in_every_view(house: House) -> None:
         session.add_all([seen, hour])
         await session.execute(
             text(
-                "INSERT INTO re_rated_call (tenant_id, re_rating_id, month, leg_id, outcome)"
-                " VALUES (:tenant_id, :re_rating_id, '2026-06-01', :leg_id, 'without_price') ON CONFLICT DO NOTHING"
+                "INSERT INTO re_rated_call (tenant_id, re_rating_id, month, leg_id, outcome, prefix)"
+                " VALUES (:tenant_id, :re_rating_id, '2026-06-01', :leg_id, 'changed', :prefix)"
+                " ON CONFLICT (tenant_id, re_rating_id, month, leg_id) DO UPDATE SET prefix = excluded.prefix"
             ),
-            {name: house.ids[name] for name in ("tenant_id", "re_rating_id", "leg_id")},
+            {name: house.ids[name] for name in ("tenant_id", "re_rating_id", "leg_id")} | {"prefix": f"86{MOBILE}"},
         )
     broken = call_record(house.theirs.tenant_id, seatline_destination=MOBILE)
     del broken["variables"]["uuid"]

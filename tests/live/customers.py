@@ -314,15 +314,14 @@ class Office:
         )
         return customer
 
-    async def signs_for_missing_records(self, month: str) -> None:
-        """Finance signs for what nodes that were killed could not write; a month that this held is run."""
-        hours = [each for each in await self.finance.items("/v1/completeness") if each["state"] == "incomplete"]
+    async def has_reconciled(self, month: str) -> bool:
+        """Whether a month's hours are all counted; finance signs for what nodes that were killed could not write."""
+        hours = await self.finance.items("/v1/completeness", month=month)
         for each in hours:
-            await self.finance.post(
-                f"/v1/completeness/{each['node']}/{each['hour']}/sign-off", reason="the node was killed"
-            )
-        if hours:
-            await self.finance.post("/v1/invoice-runs", month=month)
+            if each["state"] == "incomplete":
+                path = f"/v1/completeness/{each['node']}/{each['hour']}/sign-off"
+                await self.finance.post(path, reason="the node was killed")
+        return all(each["state"] in ("complete", "signed_off") for each in hours)
 
     async def pay(self, tenant_id: str, amount: str) -> None:
         """Record a bank transfer of today."""

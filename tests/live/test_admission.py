@@ -86,7 +86,7 @@ async def test_where_calls_may_go_is_the_same_in_every_spelling(office: Office, 
     reasons = {
         "country_not_allowed": ["0012025550123", "+1 202 555 0123", "00 852 2123 4567", "+8821612345678"],
         "destination_barred": ["13900139000", "+8613900139000", "008613900139000", "013900139000", "95588", "01095588"],
-        "destination_premium": ["16812345", "+86 168 12345"],
+        "destination_premium": ["16812345", "+86 168 12345", "010 168 12345", "+861016812345"],
     }
     for reason, spellings in reasons.items():
         for spelling in spellings:

@@ -37,7 +37,7 @@ async def counted(office: Office, node: LiveNode) -> list[Mapping[str, Any]]:
     async def look() -> list[Mapping[str, Any]] | None:
         listed = await office.operator.items("/v1/completeness", node=node.name)
         hours = [hour for hour in listed if hour["hour"] < present]
-        return hours if all(hour["state"] != "counting" for hour in hours) else None
+        return hours if all(hour["state"] not in ("counting", "uncounted") for hour in hours) else None
 
     return await until(look, f"the hours of {node.name} are counted", limit_seconds=COUNT_LIMIT_SECONDS)
 

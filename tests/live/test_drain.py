@@ -20,6 +20,7 @@ from tests.live.waiting import until
 
 DIALLED = "13800138000"
 EMERGENCY = "110"
+ELSEWHERE = 6_099
 OK = 200
 BUSY = 503
 ANSWER_LIMIT_SECONDS = 10.0
@@ -195,3 +196,26 @@ async def test_another_supervisor_carries_a_drain_on(office: Office) -> None:
         await call.hangup()
         ended = await drain.becomes("drained", state="drained")
         assert (ended["legs_ended"], ended["records_awaited"]) == (0, 0)
+
+
+async def test_a_node_whose_row_names_another_port_is_not_given_back_before_they_agree(office: Office) -> None:
+    customer = await office.customer(seats=1)
+    operator = office.operator
+    async with drains(office, customer) as drain:
+        name, (host, port) = drain.node.name, drain.node.sip
+        await drain.begin(LONG)
+        await drain.becomes("drained", state="drained")
+        await operator.put(f"/v1/nodes/{name}", sip_port=ELSEWHERE)
+        try:
+            await operator.post(f"/v1/nodes/{name}/cancel-drain")
+
+            async def problem() -> str | None:
+                return (await drain.becomes("cancelling"))["problem"]
+
+            told = await until(problem, f"{name} is not given back", limit_seconds=STEP_LIMIT_SECONDS)
+            assert f"its profile internal listens at {host}:{port}, but its row says {host}:{ELSEWHERE}" in told
+            assert await answer_to_options(drain.node.sip) == BUSY
+        finally:
+            await operator.put(f"/v1/nodes/{name}", sip_port=port)
+        await drain.becomes("cancelled", state="active")
+        assert await answer_to_options(drain.node.sip) == OK

@@ -14,6 +14,7 @@ import pytest
 from switch.documents.dialplan import PROGRESS_SECONDS
 from switch.sip.carrier import Carrier
 from switch.sip.policy import answers, busy, no_answer, rejects
+from switch.sip.sign_ins import SignIns
 from tests.live.customers import Office
 from tests.live.system import GATEWAY, LOOPBACK, free_ports
 from tests.live.waiting import until
@@ -39,6 +40,11 @@ class LiveGateway:
     gateway_id: str
     carrier: Carrier
 
+    @property
+    def sign_ins(self) -> SignIns:
+        """Who may sign in at the carrier, and who has."""
+        return self.carrier.sign_ins
+
     async def change(self, **changes: Any) -> None:
         """Have the operator change it."""
         await self.office.operator.put(f"/v1/gateways/{self.gateway_id}", **changes)
@@ -60,15 +66,26 @@ class LiveGateway:
 
 
 @asynccontextmanager
-async def gateway(office: Office, name: str, host: str = LOOPBACK, **details: Any) -> AsyncGenerator[LiveGateway]:
-    """A gateway made while the nodes run, with a carrier that answers; known to every node, gone with the test."""
+async def gateway(
+    office: Office,
+    name: str,
+    host: str = LOOPBACK,
+    *,
+    accounts: Mapping[str, str] | None = None,
+    begins: str = "up",
+    **details: Any,
+) -> AsyncGenerator[LiveGateway]:
+    """A gateway made while the nodes run, with a carrier that answers; known to every node, gone with the test.
+
+    `accounts`: who may sign in at the carrier. `begins`: what every node sees it as at first.
+    """
     (port,) = free_ports(1)
     given = {"prefixes": [PREFIX], "check_seconds": None, **details}
-    async with Carrier(host, port, policy=answers(), user_agent=name) as carrier:
+    async with Carrier(host, port, policy=answers(), user_agent=name, accounts=accounts) as carrier:
         made = await office.operator.post("/v1/gateways", name=name, host=host, port=port, **given)
         try:
             found = LiveGateway(office, made["gateway_id"], carrier)
-            await found.becomes("up", limit_seconds=KNOWN_LIMIT_SECONDS)
+            await found.becomes(begins, limit_seconds=KNOWN_LIMIT_SECONDS)
             yield found
         finally:
             await office.operator.delete(f"/v1/gateways/{made['gateway_id']}")

@@ -13,6 +13,7 @@ from infra.kit.sealing import Seal
 from provisioning import placing
 from switch import placements
 from switch.commands import CommandFailed, LiveLeg, NodeControl, Outcome, Verdict
+from switch.live.models import LiveLeg as LiveLegRow
 from switch.models import Node, Placement
 from tests.provisioning.world import TODAY, World
 
@@ -100,6 +101,28 @@ async def test_a_tenant_goes_home_when_its_home_has_been_up_and_it_is_quiet(worl
     quiet = Nodes(**{away.serving_node: [await world.api.tenant("other")]})
     assert await placing.bring_home(runtime(world), control=quiet) == [tenant_id]
     assert (await place_of(world, tenant_id)).serving_node == away.home_node
+
+
+async def sees(world: World, node: str, leg_id: str, tenant_id: str) -> None:
+    """The live view knows whose leg this is."""
+    seen = LiveLegRow(
+        tenant_id=tenant_id, node=node, leg_id=leg_id, leg="gateway", direction="inbound", state="answered",
+        other_leg_id=None, seat_id=None, caller="", destination="", gateway=None, started_at=clock.now(),
+        answered_at=clock.now(), changed_at=clock.now(),
+    )  # fmt: skip
+    async with world.api.database.transaction(Scope.platform()) as session:
+        session.add(seen)
+
+
+async def test_another_tenants_calls_from_outside_keep_nobody_from_home(world: World) -> None:
+    tenant_id, away = await away_from_home(world)
+    other = await world.api.tenant("other")
+    later(11)
+    serving = away.serving_node
+    await sees(world, serving, "0", other)
+    await sees(world, serving, "1", tenant_id)
+    assert await placing.bring_home(runtime(world), control=Nodes(**{serving: ["public", "public"]})) == []
+    assert await placing.bring_home(runtime(world), control=Nodes(**{serving: ["public"]})) == [tenant_id]
 
 
 async def test_a_tenant_placed_on_the_only_node_gets_a_spare_when_there_is_one(world: World) -> None:

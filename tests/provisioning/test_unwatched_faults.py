@@ -19,6 +19,7 @@ from switch.completeness.models import NodeBoot
 from tenancy import tenants
 from tests.provisioning.outage_looks import MINUTE, Cluster, later
 from tests.provisioning.world import TODAY, World, travel
+from tests.switch.counts import count_nodes
 
 EVACUATE = "provisioning.evacuate_node"
 
@@ -317,6 +318,7 @@ async def test_whatever_speaks_for_a_day_without_service_is_credited_once(world:
     assert shown["credit"] == "200.00"
     decision = {"cause": "force_majeure", "reason": "a test"}
     travel(date(2026, 7, 1), hour=1)
+    await count_nodes(world.api.database)
     await world.defer("billing.advance_month")
     for each in faults:
         decided = await world.operator.post(f"/v1/faults/{each['fault_id']}/reclassification", decision)
@@ -326,6 +328,7 @@ async def test_whatever_speaks_for_a_day_without_service_is_credited_once(world:
         )
         assert again.status_code == 200, again.text
     travel(date(2026, 8, 1), hour=1)
+    await count_nodes(world.api.database)
     await world.defer("billing.advance_month")
     invoices = (await world.operator.get("/v1/invoices", params={"tenant_id": tenant_id})).json()["items"]
     credits: list[tuple[str, str]] = []

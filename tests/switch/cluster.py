@@ -7,6 +7,7 @@ import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from infra.kit.database import Database, Scope
 from infra.kit.sealing import Seal
@@ -30,14 +31,31 @@ async def eventually(condition: Callable[[], Awaitable[bool]], *, limit_seconds:
             await asyncio.sleep(0.02)
 
 
-def details(name: str, *, esl_port: int = 0, sip_port: int = 0) -> NodeDetails:
+class Ports(TypedDict, total=False):
+    """Where a node listens."""
+
+    esl_port: int
+    sip_port: int
+    external_sip_port: int
+
+
+def ports_of(simulated: SimulatedNode) -> Ports:
+    """Where a running node listens, for its row."""
+    return {
+        "esl_port": simulated.event_socket_address[1],
+        "sip_port": simulated.sip_address()[1],
+        "external_sip_port": simulated.sip_address("external")[1],
+    }
+
+
+def details(name: str, *, esl_port: int = 0, sip_port: int = 0, external_sip_port: int = 0) -> NodeDetails:
     """A node on loopback; ports that are not given are its own."""
     base = 20_000 + 10 * next(_numbers)
     return NodeDetails(
         name=name,
         sip_host="127.0.0.1",
         sip_port=sip_port or base,
-        external_sip_port=base + 1,
+        external_sip_port=external_sip_port or base + 1,
         rtp_start_port=30_000,
         rtp_end_port=31_000,
         esl_host="127.0.0.1",
@@ -51,12 +69,10 @@ async def add_tenant(database: Database, *, domain: str = DOMAIN) -> Tenant:
         return await tenants.create_tenant(session, name="tenant", sip_domain=domain)
 
 
-async def add_node(
-    database: Database, seal: Seal, name: str, *, esl_port: int = 0, sip_port: int = 0, state: str = "active"
-) -> Node:
-    """A node's row whose event-socket password is that of the simulated nodes."""
+async def add_node(database: Database, seal: Seal, name: str, *, state: str = "active", **ports: Unpack[Ports]) -> Node:
+    """A node's row whose event-socket password is that of the simulated nodes; `ports` as in `details`."""
     async with database.transaction(Scope.platform()) as session:
-        node = await nodes.create_node(session, seal, details(name, esl_port=esl_port, sip_port=sip_port))
+        node = await nodes.create_node(session, seal, details(name, **ports))
         node.sealed_esl_password = seal.close(ESL_PASSWORD)
         node.state = state
         return node

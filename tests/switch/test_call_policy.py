@@ -80,7 +80,10 @@ def test_one_country_code_of_several_countries_opens_only_the_country_that_is_me
     assert reason_for("+18765550123", policy) is Reason.COUNTRY_NOT_ALLOWED
 
 
-@pytest.mark.parametrize("dialled", ["16812345", "+8616812345", "008616812345", "16012345"])
+PREMIUM_BEHIND_AREA_CODE = ("01016812345", "+861016812345", "0755-16812345", "02116012345")
+
+
+@pytest.mark.parametrize("dialled", ["16812345", "+8616812345", "008616812345", "16012345", *PREMIUM_BEHIND_AREA_CODE])
 def test_premium_numbers_are_closed_unless_they_are_allowed(dialled: str) -> None:
     assert reason_for(dialled) is Reason.DESTINATION_PREMIUM
     assert reason_for(dialled, replace(HOUSE_POLICY, premium_allowed=True)) is None
@@ -91,6 +94,25 @@ def test_a_barred_short_code_is_barred_behind_every_area_code(dialled: str) -> N
     assert reason_for(dialled, replace(HOUSE_POLICY, barred_prefixes=("955",))) is Reason.DESTINATION_BARRED
     closed = replace(HOUSE_POLICY, short_codes_allowed=False)
     assert reason_for(dialled, closed) is Reason.SHORT_CODES_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("area_code", ["10", "21", "311", "571", "755", "898"])
+@pytest.mark.parametrize("service", ["168", "160", "96"])
+def test_no_length_of_a_services_number_gets_past_its_bar_behind_an_area_code(area_code: str, service: str) -> None:
+    policy = replace(HOUSE_POLICY, barred_prefixes=(service,))
+    reached = [
+        normalise(f"{prefix}{area_code}{service}{rest}")
+        for prefix in ("0", "+86", "0086")
+        for rest in ("1", "12", "123", "1234", "12345", "81234", "888888")
+    ]
+    public = [each for each in reached if isinstance(each, E164 | ShortCode)]
+    assert {admit_destination(each, policy, on=DAY) for each in public} <= {Reason.DESTINATION_BARRED}
+
+
+@pytest.mark.parametrize("dialled", ["010 6401 2345", "0311 8601 2345", "010 5916 8123", "021 2168 1234"])
+def test_a_subscriber_is_no_service_whatever_its_number_holds(dialled: str) -> None:
+    closed = replace(HOUSE_POLICY, short_codes_allowed=False, barred_prefixes=("168", "96"))
+    assert reason_for(dialled, closed) is None
 
 
 def test_a_bar_of_public_numbers_and_one_of_short_codes_do_not_meet() -> None:

@@ -40,6 +40,13 @@ def test_numbers_are_whole_of_tenants_that_are_visited_and_to_those_who_need_no_
     assert Sight(frozenset()).number(None, VISITED) is None
 
 
+def test_what_a_price_was_found_by_is_hidden_because_it_may_be_the_whole_number() -> None:
+    sight = Sight(frozenset({VISITED}))
+    assert [sight.price_prefix("8613800", each) for each in (VISITED, OTHER)] == ["8613800", "***"]
+    assert sight.price_prefix(None, OTHER) is None, "it had no price"
+    assert Sight(None).price_prefix("8613800", OTHER) == "8613800"
+
+
 def test_of_a_record_that_was_set_aside_the_place_and_time_are_shown() -> None:
     record = call_record(OTHER, seatline_destination=CALLED, sip_from_user="13900139000")
     record |= {"core-uuid": "a3c1", "switchname": "node-1"}

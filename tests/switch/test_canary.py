@@ -139,11 +139,12 @@ async def test_a_suspension_without_effect_is_an_alarm_after_the_limit(
     assert script.seconds <= 2 * canary.LIMIT_SECONDS
 
 
-async def test_a_node_that_is_drained_and_takes_nobody_in_is_no_alarm(
-    database: Database, runtime: Runtime, tenant: Tenant
+@pytest.mark.parametrize("state", ["draining", "cut_off"])
+async def test_a_node_that_is_drained_or_cut_off_and_takes_nobody_in_is_no_alarm(
+    database: Database, runtime: Runtime, tenant: Tenant, state: str
 ) -> None:
     async with database.transaction(Scope.platform()) as session:
-        (await nodes.get_by_name(session, "fs-1")).state = "draining"
+        (await nodes.get_by_name(session, "fs-1")).state = state
     busy = Observation("found", "refused 503")
     rows = await _check(runtime, tenant, 1, Scripted({"fs-1": [busy], "fs-2": [REFUSED]}))
     assert set(rows) == {"fs-2"}

@@ -19,8 +19,9 @@ from switch.admission import Encryption, Reason, Standing
 from switch.canary import Observation, make_call
 from switch.canary_call import CANARY_DESTINATION, LEG_CANARY
 from switch.cdr_parsing import RecordUnreadable
-from switch.completeness import counting, reconciling, watching
+from switch.completeness import counting, listing, reconciling, watching
 from switch.completeness.counting import SessionCount
+from switch.completeness.listing import HourFilter
 from switch.completeness.models import SeenLeg
 from switch.completeness.watching import Leg, LegWatch, News
 from switch.documents import dialplan
@@ -36,8 +37,8 @@ from switch.sip.transactions import Timers
 from tests.api import Api
 from tests.switch.builders import TENANT, from_gateway, from_seat, tenant
 from tests.switch.exchange import INVITE, Exchange, Renter, call_record
-from tests.switch.test_completeness_watching import BOOT, FakeNode, watching_of
-from tests.switch.test_completeness_watching import event as told
+from tests.switch.leg_watching import BOOT, FakeNode, watching_of
+from tests.switch.leg_watching import event as told
 
 NINE = datetime.fromisoformat("2026-07-01T09:00:00+08:00")
 OWN = {"variable_seatline_extension": "canary"}
@@ -162,7 +163,7 @@ async def test_its_record_is_accepted_explains_its_number_and_is_nobodys(exchang
     database = exchange.api.database
     clock.travel_to(NINE + timedelta(minutes=1))
     async with database.transaction(Scope.platform()) as session:
-        await counting.observe(session, "node-1", SessionCount(BOOT, 3, NINE), previous_at=NINE)
+        await counting.observe(session, "node-1", SessionCount(BOOT, 3, NINE), added_at=NINE)
     answered, refused = own_record(renter), own_record(renter, session_id="2", seatline_refusal="wrong_node")
     for record in (answered, refused, answered):
         assert (await exchange.report(record)).status_code == 200
@@ -170,9 +171,9 @@ async def test_its_record_is_accepted_explains_its_number_and_is_nobodys(exchang
     phones["core-uuid"] = BOOT
     assert (await exchange.report(phones)).status_code == 200
     clock.travel_to(NINE + timedelta(hours=2))
+    await reconciling.reconcile(database)
     async with database.transaction(Scope.platform()) as session:
-        await reconciling.reconcile(session)
-        [hour] = await reconciling.list_hours(session, limit=10)
+        [hour], _ = await listing.list_hours(session, HourFilter(), limit=10)
         told_of = (await session.execute(select(func.count()).select_from(EndedCall))).scalar_one()
     assert (hour.started, hour.accepted, hour.explained, hour.missing, hour.state) == (3, 1, 2, 0, "complete")
     assert [record.leg_id for record in await exchange.stored()] == [phones["variables"]["uuid"]]
@@ -211,14 +212,14 @@ async def test_what_explained_an_hour_goes_once_it_can_never_be_counted_again(
     async def left_at(moment: datetime, last_number: int) -> list[int]:
         async with database.transaction(Scope.platform()) as session:
             count = SessionCount(BOOT, last_number, moment)
-            await counting.observe(session, "node-1", count, previous_at=moment)
+            await counting.observe(session, "node-1", count, added_at=moment)
         assert (await exchange.report(own_record(renter, session_id=str(last_number)))).status_code == 200
         clock.travel_to(moment + timedelta(hours=2))
+        await reconciling.reconcile(database)
+        await reconciling.reconcile(database)
         async with database.transaction(Scope.platform()) as session:
-            await reconciling.reconcile(session)
-            await reconciling.reconcile(session)
-            states = {hour.state for hour in await reconciling.list_hours(session, limit=10)}
-            assert states == {"complete"}
+            hours, _ = await listing.list_hours(session, HourFilter(), limit=10)
+            assert {hour.state for hour in hours} == {"complete"}
             return list((await session.execute(select(SeenLeg.session_number))).scalars())
 
     clock.travel_to(NINE)

@@ -2,87 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from typing import cast
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import text, update
 
+from infra.kit import clock
 from infra.kit.database import Database, Scope
-from infra.kit.ids import new_id
+from infra.kit.sealing import Seal
+from infra.kit.settings import Settings
+from switch import node_lease
 from switch.completeness import watching
 from switch.completeness.models import SeenLeg
-from switch.completeness.watching import LegWatch
-from switch.esl.client import EslConnection
-from switch.esl.errors import EslCommandRefused
+from switch.completeness.taking_in import SEEN_LEGS_KEPT, take_in
 from switch.esl.frames import Event
-
-BOOT = "11111111-2222-3333-4444-555555555555"
-TENANT = new_id("ten")
-
-
-class FakeNode:
-    """Answers what a watch asks after connecting."""
-
-    def __init__(self, boot_id: str = BOOT, listed: dict[str, str] | None = None) -> None:
-        self.boot_id = boot_id
-        self.listed = listed or {}
-        """session_id by uuid."""
-
-    async def api(self, command: str, *, timeout_seconds: float) -> str:
-        """One answer."""
-        assert timeout_seconds == 1
-        if command == "global_getvar core_uuid":
-            return self.boot_id + "\n"
-        if command == "show channels as json":
-            rows = ",".join(f'{{"uuid":"{leg}","context":"{TENANT}","created_epoch":"1"}}' for leg in self.listed)
-            return f'{{"row_count":{len(self.listed)},"rows":[{rows}]}}'
-        _, leg_id, name = command.split()
-        if name == "session_id" and leg_id in self.listed:
-            return self.listed[leg_id]
-        raise EslCommandRefused(command, "-ERR No such channel!")
-
-    @property
-    def connection(self) -> EslConnection:
-        """Where a connection is wanted."""
-        return cast("EslConnection", self)
-
-
-def event(name: str, leg_id: str, number: object = 1, **headers: str) -> Event:
-    """An event about a leg."""
-    return Event(
-        {
-            "Event-Name": name,
-            "Core-UUID": BOOT,
-            "Unique-ID": leg_id,
-            "variable_session_id": str(number),
-            "Caller-Context": TENANT,
-            "Caller-Caller-ID-Number": "1001",
-            "Caller-Destination-Number": "13800138000",
-            **headers,
-        }
-    )
-
-
-async def watching_of(node: FakeNode) -> LegWatch:
-    """A watch that has just connected."""
-    watch = LegWatch("node-1", 1)
-    await watch.begin(node.connection)
-    return watch
-
-
-async def keep(database: Database, watch: LegWatch) -> None:
-    """Write what is new, as the supervisor does."""
-    news = watch.take()
-    assert news is not None
-    async with database.transaction(Scope.platform()) as session:
-        await watching.write(session, news)
-
-
-async def seen(database: Database) -> dict[str, SeenLeg]:
-    """What is kept, by leg."""
-    async with database.transaction(Scope.platform()) as session:
-        return {leg.leg_id: leg for leg in (await session.execute(select(SeenLeg))).scalars()}
+from tests.switch.cluster import CLOSED_PORT, add_node
+from tests.switch.leg_watching import BOOT, TENANT, FakeNode, event, keep, seen, taken, watching_of
 
 
 async def test_a_leg_that_lasts_is_written_with_its_answer_and_its_end(database: Database) -> None:
@@ -125,17 +62,62 @@ async def test_a_call_from_outside_is_its_tenants_once_the_dialplan_has_said_so(
     assert (await seen(database))[leg_id].owner_id == TENANT
 
 
-async def test_after_a_reconnection_the_legs_are_those_that_the_node_lists(database: Database) -> None:
-    gone, here, unseen = (str(uuid.uuid4()) for _ in range(3))
-    watch = await watching_of(FakeNode())
-    watch.note(event("CHANNEL_CREATE", gone, 1))
-    watch.note(event("CHANNEL_CREATE", here, 2))
-    await keep(database, watch)
-    await watch.begin(FakeNode(listed={here: "2", unseen: "3"}).connection)
-    await keep(database, watch)
+async def test_when_a_leg_began_lies_between_the_last_count_and_now_whatever_the_nodes_clock_says(
+    database: Database,
+) -> None:
+    counted_at = clock.now() - timedelta(minutes=1)
+    node = FakeNode()
+    watch = await watching_of(node)
+    assert watch.count(node.connection, 10, counted_at) is not None
+    fast, slow, older = (str(uuid.uuid4()) for _ in range(3))
+    year_2000, year_2100 = "946684800000000", "4102444800000000"
+    watch.note(event("CHANNEL_CREATE", fast, 11, **{"Caller-Channel-Created-Time": year_2100}))
+    watch.note(event("CHANNEL_CREATE", slow, 12, **{"Caller-Channel-Created-Time": year_2000}))
+    watch.note(event("CHANNEL_CREATE", older, 9, **{"Caller-Channel-Created-Time": year_2000}))
+    await taken(database, watch)
     kept = await seen(database)
-    assert {leg.session_number: leg.ended_at is None for leg in kept.values()} == {1: False, 2: True, 3: True}
-    assert kept[unseen].owner_id == TENANT
+    assert counted_at < kept[fast].started_at <= clock.now()
+    assert kept[slow].started_at == counted_at
+    assert kept[older].started_at.year == 2000, "of one that was counted before nothing better is known"
+
+
+async def test_a_supervisor_that_has_lost_the_node_writes_nothing(database: Database, settings: Settings) -> None:
+    node = await add_node(database, Seal(settings.secret_key), "node-1", esl_port=CLOSED_PORT)
+    async with database.transaction(Scope.platform()) as session:
+        lease = await node_lease.claim(session, node.node_id, "first", lease_seconds=60)
+    assert lease is not None
+    watch, leg = await watching_of(FakeNode()), str(uuid.uuid4())
+    watch.note(event("CHANNEL_CREATE", leg, 1))
+    await watching.keep(database, lease, watch)
+    assert (await seen(database))[leg].ended_at is None
+    async with database.transaction(Scope.platform()) as session:
+        await node_lease.release(session, lease)
+        assert await node_lease.claim(session, node.node_id, "second", lease_seconds=60) is not None
+    watch.note(event("CHANNEL_DESTROY", leg, 1))
+    await watching.keep(database, lease, watch)
+    assert (await seen(database))[leg].ended_at is None
+
+
+async def test_what_came_is_taken_in_without_waiting_for_whoever_writes_legs(database: Database) -> None:
+    watch = await watching_of(FakeNode())
+    legs = sorted(str(uuid.uuid4()) for _ in range(2))
+    for number, leg in enumerate(legs, 1):
+        watch.note(event("CHANNEL_CREATE", leg, number))
+    await taken(database, watch)
+    async with database.transaction(Scope.platform()) as session:
+        await session.execute(update(SeenLeg).values(started_at=clock.now() - SEEN_LEGS_KEPT * 2))
+        await session.execute(text("UPDATE seen_leg SET ended_at = started_at"))
+    watch.note(event("CHANNEL_ANSWER", legs[0], 1))
+    answered = watch.take()
+    assert answered is not None
+    async with database.transaction(Scope.platform()) as writing:
+        await watching.write(writing, answered)
+        async with asyncio.timeout(30), database.transaction(Scope.platform()) as session:
+            await take_in(session)
+    assert list(await seen(database)) == legs[:1]
+    async with database.transaction(Scope.platform()) as session:
+        await take_in(session)
+    assert await seen(database) == {}
 
 
 async def test_what_could_not_be_written_is_written_later(database: Database) -> None:
@@ -153,15 +135,16 @@ async def test_what_could_not_be_written_is_written_later(database: Database) ->
 async def test_the_count_belongs_to_the_boot_behind_its_connection() -> None:
     first, second = FakeNode(), FakeNode(boot_id=str(uuid.uuid4()))
     watch = await watching_of(first)
-    count = watch.count(first.connection, 12)
+    asked_at = clock.now()
+    count = watch.count(first.connection, 12, asked_at)
     assert count is not None
-    assert (count.boot_id, count.started) == (BOOT, 12)
-    assert watch.count(second.connection, 3) is None
+    assert (count.boot_id, count.started, count.at) == (BOOT, 12, asked_at)
+    assert watch.count(second.connection, 3, asked_at) is None
     await watch.begin(second.connection)
-    assert watch.count(first.connection, 12) is None
-    assert watch.count(second.connection, -1) is None
+    assert watch.count(first.connection, 12, asked_at) is None
+    assert watch.count(second.connection, -1, asked_at) is None
     await watch.begin(FakeNode(boot_id="-ERR no reply").connection)
-    assert watch.count(second.connection, 3) is None
+    assert watch.count(second.connection, 3, asked_at) is None
 
 
 @pytest.mark.parametrize(
@@ -172,7 +155,6 @@ async def test_the_count_belongs_to_the_boot_behind_its_connection() -> None:
         event("CHANNEL_CREATE", str(uuid.uuid4()), "9" * 40),
         event("CHANNEL_CREATE", str(uuid.uuid4()), 0),
         event("CHANNEL_CREATE", str(uuid.uuid4()), **{"Core-UUID": str(uuid.uuid4())}),
-        event("CHANNEL_DESTROY", str(uuid.uuid4())),
         event("CHANNEL_ANSWER", str(uuid.uuid4())),
         Event({"Event-Name": "CHANNEL_CREATE"}),
         Event(),
@@ -200,7 +182,10 @@ async def test_a_storm_of_events_is_bounded_and_told(monkeypatch: pytest.MonkeyP
     for number in range(1, 1_001):
         watch.note(event("CHANNEL_CREATE", str(uuid.uuid4()), number))
     assert watch.dropped == 900
+    for _ in range(1_000):
+        watch.note(event("CHANNEL_DESTROY", str(uuid.uuid4())))
+    assert watch.dropped == 1_800
     news = watch.take()
     assert news is not None
-    assert len(news.begun) == 100
+    assert (len(news.begun), len(news.ended)) == (100, 100)
     assert watch.dropped == 0

@@ -22,12 +22,13 @@ from infra.kit.settings import Settings
 from switch import gateways, node_certificates, nodes
 from switch.commands import NodeStatus
 from switch.doctor.certificates import read_certificate
-from switch.doctor.examine import Health
+from switch.doctor.examine import Health, tls_address
 from switch.doctor.findings import CertificateReading, Examination, Finding, SupervisionReading, Verdict, examine, worst
 from switch.doctor.reading import NodeReading, read_node
-from switch.documents.files import MODULES
+from switch.documents.files import API_URL, MODULES
 from switch.documents.settings import Gateway, NodeConfiguration
 from switch.errors import NodeUnknown
+from switch.listening import Socket
 from switch.nodes import NodeDetails
 from switch.simulator.node import SimulatedNode
 from tests.api import Api
@@ -69,6 +70,7 @@ def healthy() -> NodeReading:
         skew_seconds=0.01,
         modules=dict.fromkeys(MODULES, True),
         profiles={"internal": "RUNNING", "external": "RUNNING"},
+        sockets={"internal": Socket("127.0.0.1", 5060), "external": Socket("127.0.0.1", 5080)},
         gateways={"carrier": "NOREG", "signed-in": "REGED"},
         admits_gateways={"carrier": True, "signed-in": True},
         asks_api=True,
@@ -147,6 +149,8 @@ def test_a_healthy_node_has_nothing_wrong_and_everything_was_looked_at() -> None
         ({"sessions_per_second": 30}, "sessions_per_second", Verdict.WARNING),
         ({"profiles": {"internal": "RUNNING"}}, "profile external", Verdict.ERROR),
         ({"profiles": {"internal": "DOWN", "external": "RUNNING"}}, "profile internal", Verdict.ERROR),
+        ({"sockets": {"internal": Socket("127.0.0.1", 6060)}}, "profile internal", Verdict.ERROR),
+        ({"sockets": {"external": Socket("127.0.0.2", 5080)}}, "profile external", Verdict.ERROR),
         ({"gateways": {"signed-in": "REGED"}}, "gateway carrier", Verdict.ERROR),
         ({"gateways": {"carrier": "NOREG", "signed-in": "FAIL_WAIT"}}, "gateway signed-in", Verdict.WARNING),
         ({"gateways_up": {"carrier": False, "signed-in": True}}, "gateway carrier", Verdict.ERROR),
@@ -167,6 +171,7 @@ def test_what_is_wrong_is_the_one_thing_found(change: dict[str, Any], check: str
         ({"heard_seconds_ago": 31.0}, "heartbeat", Verdict.ERROR),
         ({"state": "draining"}, "state", Verdict.WARNING),
         ({"state": "dead"}, "state", Verdict.ERROR),
+        ({"state": "cut_off"}, "state", Verdict.ERROR),
     ],
 )
 def test_what_its_row_says_counts_too(change: dict[str, Any], check: str, verdict: Verdict) -> None:
@@ -179,6 +184,23 @@ def test_a_node_that_is_drained_may_be_paused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("skew_seconds", "verdict", "found"),
+    [
+        (5_184_000.25, Verdict.FINE, "0.250 s ahead of the demo's clock, which has travelled 60.0 days"),
+        (5_183_998.0, Verdict.WARNING, "2.000 s behind the demo's clock, which has travelled 60.0 days"),
+        (0.25, Verdict.FINE, "0.250 s ahead of ours"),
+        (30.0, Verdict.ERROR, "30.000 s ahead of ours"),
+    ],
+)
+def test_a_node_that_travels_with_a_demos_clock_is_judged_by_that(
+    skew_seconds: float, verdict: Verdict, found: str
+) -> None:
+    reading = replace(healthy(), skew_seconds=skew_seconds, travelled_seconds=5_184_000.0)
+    finding = next(each for each in findings_of(reading) if each.check == "clock")
+    assert (finding.verdict, finding.found) == (verdict, found)
+
+
+@pytest.mark.parametrize(
     ("days", "verdict"), [(31, None), (29, Verdict.WARNING), (6, Verdict.ERROR), (-1, Verdict.ERROR), (None, "none")]
 )
 def test_a_certificate_that_ends_soon_is_told_in_time(days: int | None, verdict: Verdict | str | None) -> None:
@@ -187,13 +209,24 @@ def test_a_certificate_that_ends_soon_is_told_in_time(days: int | None, verdict:
     assert found.get("certificate of SIP") == (Verdict.ERROR if verdict == "none" else verdict)
 
 
-async def test_the_end_of_a_certificate_is_read_from_its_address(tmp_path: Path) -> None:
-    pair = node_certificates.make_for_development(tmp_path, host="127.0.0.1", valid_for=timedelta(days=3))
+def test_a_certificate_that_works_for_its_node_and_cannot_be_seen_from_here_is_no_fault() -> None:
+    unseen = CertificateReading("of the API", "10.0.0.1:443", None, "no answer", is_used=True)
+    assert wrong(findings_of(healthy(), certificates=(unseen,))) == {"certificate of the API": Verdict.WARNING}
+
+
+@asynccontextmanager
+async def showing_a_certificate(directory: Path, *, valid_for: timedelta) -> AsyncGenerator[int]:
+    """The port of something that shows a certificate and hangs up."""
+    pair = node_certificates.make_for_development(directory, host="127.0.0.1", valid_for=valid_for)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate)
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
     async with server:
-        port = int(server.sockets[0].getsockname()[1])
+        yield int(server.sockets[0].getsockname()[1])
+
+
+async def test_the_end_of_a_certificate_is_read_from_its_address(tmp_path: Path) -> None:
+    async with showing_a_certificate(tmp_path, valid_for=timedelta(days=3)) as port:
         read = await read_certificate("of SIP", "127.0.0.1", port)
     real_now = clock.now() - timedelta(seconds=clock.offset_seconds())
     assert read.expires_at is not None
@@ -239,7 +272,10 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: Settings, database: Database, directory: Path) -> AsyncGenerator[Running]:
+async def running(
+    settings: Settings, database: Database, directory: Path, *, api_url: str | None = None
+) -> AsyncGenerator[Running]:
+    """`api_url`: where the node is to ask the API; None: at its public address."""
     sip_port, external_sip_port, esl_port = free_ports(3)
     details = NodeDetails(
         name="fs-1",
@@ -259,7 +295,7 @@ async def running(settings: Settings, database: Database, directory: Path) -> As
             node.heartbeat_at = clock.now()
             node.supervisor, node.supervised_until = "here", clock.now() + timedelta(minutes=1)
             await gateways.create_gateway(session, installation.seal, name="carrier", host="192.0.2.10", port=5060)
-        await commands_switch.node_config(installation, "fs-1", directory)
+        await commands_switch.node_config(installation, "fs-1", directory, api_url=api_url)
         simulated = SimulatedNode.from_configuration(directory)
         await simulated.start()
         try:
@@ -292,3 +328,34 @@ async def test_a_node_started_from_node_config_is_fine_until_something_changes(
     assert (await node_row(database, "fs-1")).state == "active"
     with pytest.raises(NodeUnknown):
         await commands_switch.node_doctor(system.installation, "fs-9")
+
+
+async def test_a_node_of_a_demo_that_has_travelled_is_fine(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    clock.set_offset_seconds(timedelta(days=60).total_seconds())
+    async with running(settings, database, tmp_path / "conf") as system:
+        health = await system.health()
+    assert wrong(list(health.findings)) == {}
+    assert any("which has travelled 60.0 days" in line for line in commands_switch.health_lines(health))
+
+
+async def test_the_certificate_is_looked_at_where_the_node_asks_the_api(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    async with showing_a_certificate(tmp_path, valid_for=timedelta(days=3)) as port:
+        address = f"https://127.0.0.1:{port}"
+        async with running(settings, database, tmp_path / "conf", api_url=address) as system:
+            findings = {each.check: each for each in (await system.health()).findings}
+            certificate = findings["certificate of the API"]
+            assert certificate.verdict is Verdict.ERROR
+            assert certificate.found.startswith(f"127.0.0.1:{port}: expires ")
+            assert address in findings["api"].advice
+            # Files of an earlier release do not say where.
+            del system.node.core.global_variables[API_URL]
+            assert "certificate of the API" not in {each.check for each in (await system.health()).findings}
+
+
+@pytest.mark.parametrize("said", ["https://[", "https://api.example:99999999", "ftp://x", "https:", "\x00"])
+def test_an_address_that_is_none_is_not_looked_at(said: str) -> None:
+    assert tls_address(said) is None

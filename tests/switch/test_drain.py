@@ -26,11 +26,11 @@ from switch.esl.client import EslConnection
 from switch.node_lease import Lease, Sighting
 from switch.simulator.node import SimulatedNode
 from switch.sip.phone import Phone
-from switch.supervisor import Switchd
+from switch.switchd import Switchd
 from tests.api import Api, Caller
-from tests.switch.cluster import add_node, add_tenant, eventually, opened_office, read_node, simulated_node
+from tests.switch.cluster import add_node, add_tenant, eventually, opened_office, ports_of, read_node, simulated_node
 from tests.switch.simulator.office import DOMAIN, ESL_PASSWORD, PASSWORD, Office
-from tests.switch.test_supervisor import QUICK
+from tests.switch.supervision import QUICK
 
 BUSY = 503
 ENDED_LIMIT_SECONDS = 5.0
@@ -61,10 +61,15 @@ async def node_with_phone(api: Api, directory: Path) -> AsyncGenerator[tuple[Sim
     """The active node fs-1, and a registered phone whose calls to 2001 and 110 are answered at once."""
     seal = Seal(api.settings.secret_key)
     async with opened_office() as office, simulated_node(directory, office) as simulated:
-        await add_node(api.database, seal, "fs-1", esl_port=simulated.event_socket_address[1])
+        await add_node(api.database, seal, "fs-1", **ports_of(simulated))
         office.add_user("1001")
-        office.dialplan["2001"] = [("answer", ""), ("park", "")]
-        office.dialplan["110"] = [("set", "seatline_direction=emergency"), ("answer", ""), ("park", "")]
+        office.dialplan["2001"] = [("set", "seatline_leg=caller"), ("answer", ""), ("park", "")]
+        office.dialplan["110"] = [
+            ("set", "seatline_leg=caller"),
+            ("set", "seatline_direction=emergency"),
+            ("answer", ""),
+            ("park", ""),
+        ]
         async with Phone("1001", DOMAIN, server=simulated.sip_address(), password=PASSWORD) as phone:
             assert await phone.register() == 200
             yield simulated, office, phone
@@ -120,6 +125,32 @@ async def test_calls_end_by_themselves_and_then_the_node_is_drained_until_it_is_
     assert await jobs_of(api) == ["provisioning.evacuate_node", "provisioning.welcome_node"]
 
 
+async def test_a_node_that_listens_elsewhere_than_its_row_says_is_not_given_back(
+    api: Api, operator: Caller, tmp_path: Path
+) -> None:
+    async with node_with_phone(api, tmp_path / "node") as (simulated, _, phone), supervised(api):
+        await begin(operator)
+        await becomes(api, operator, "drained")
+        listens = simulated.sip_address()[1]
+        assert (await operator.put("/v1/nodes/fs-1", {"sip_port": 6060})).status_code == 200
+        await operator.post("/v1/nodes/fs-1/cancel-drain")
+
+        async def is_told() -> bool:
+            return (await becomes(api, operator, "cancelling"))["drain"]["problem"] is not None
+
+        await eventually(is_told)
+        node = await becomes(api, operator, "cancelling")
+        assert node["state"] == "draining"
+        found = f"its profile internal listens at 127.0.0.1:{listens}, but its row says 127.0.0.1:6060"
+        assert node["drain"]["problem"].startswith(f"{found}: write its configuration again (seatline node-config)")
+        assert simulated.core.paused_inbound
+        assert await phone.register() == BUSY
+        assert (await operator.put("/v1/nodes/fs-1", {"sip_port": listens})).status_code == 200
+        back = await becomes(api, operator, "cancelled")
+        assert (back["state"], back["drain"]["problem"]) == ("active", None)
+        assert await phone.register() == 200
+
+
 async def test_no_record_is_awaited_of_a_call_that_was_the_systems_own(
     api: Api, operator: Caller, tmp_path: Path
 ) -> None:
@@ -152,7 +183,12 @@ async def test_a_node_is_drained_when_its_records_are_home_or_a_person_goes_on_w
 ) -> None:
     tenant = await add_tenant(api.database)
     async with node_with_phone(api, tmp_path / "node") as (_, office, phone), supervised(api):
-        office.dialplan["2001"] = [("set", f"seatline_tenant={tenant.tenant_id}"), ("answer", ""), ("park", "")]
+        office.dialplan["2001"] = [
+            ("set", "seatline_leg=caller"),
+            ("set", f"seatline_tenant={tenant.tenant_id}"),
+            ("answer", ""),
+            ("park", ""),
+        ]
         call = await phone.call("2001")
         early = await operator.post("/v1/nodes/fs-1/end-sweep", {"reason": "because"})
         assert (early.status_code, early.json()["code"]) == (409, "node_not_sweeping")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -185,6 +186,42 @@ async def test_a_gateway_that_falls_is_down_with_its_problem_and_up_again(databa
         )
         node.running["carrier"] = entry("carrier", ping=5)
         await becomes(database, gateway_id, lambda state: state.is_up and state.problem is None)
+
+
+def state_event(state: str, **words: str) -> Event:
+    """What mod_sofia says when the state of the gateway `carrier` changes."""
+    about = {"Event-Name": "CUSTOM", "Event-Subclass": "sofia::gateway_state", "Gateway": "carrier"}
+    return Event({**about, "State": state, **words})
+
+
+async def test_one_that_cannot_sign_in_shows_why_and_is_told_once_not_at_every_attempt(
+    database: Database, seal: Seal
+) -> None:
+    node = ToldNode()
+
+    async def shows(state: str, status: str, problem: str | None) -> int:
+        """How often it was told, once the node shows this."""
+        node.running["carrier"] = node.configured["carrier"] = entry("carrier", state=state, status=status)
+        wanted = (state, status == "UP", problem)
+        await becomes(database, gateway_id, lambda row: (row.registration, row.is_up, row.problem) == wanted)
+        return [each["event"] for each in logged].count("gateway.down")
+
+    node.configured["carrier"] = entry("carrier", state="TRYING", status="DOWN")
+    async with kept(database, seal, node) as keeper:
+        with structlog.testing.capture_logs() as logged:
+            gateway_id = await made(database, seal, "carrier", username="carrier", password="p", registers=True)
+            assert await shows("TRYING", "DOWN", None) == 0, "its carrier has not answered yet"
+            for _ in range(2):
+                keeper.note(state_event("FAILED", Status="403", Phrase="Forbidden"))
+                keeper.note(state_event("FAIL_WAIT"))
+                assert await shows("FAIL_WAIT", "DOWN", "403 Forbidden") == 1
+                keeper.note(state_event("TRYING"))
+                assert await shows("TRYING", "DOWN", "403 Forbidden") == 1
+            keeper.note(state_event("REGISTER", Status="200", Phrase="OK"))
+            assert await shows("REGED", "UP", None) == 1
+            keeper.note(state_event("TIMEOUT"))
+            keeper.note(state_event("FAILED"))
+            assert await shows("FAILED", "DOWN", "no answer") == 2
 
 
 async def test_after_a_reconnection_the_node_is_told_again_and_one_that_is_away_is_waited_for(

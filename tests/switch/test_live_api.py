@@ -258,7 +258,11 @@ async def test_the_supervisor_writes_what_the_node_has_and_finds_again_what_the_
     async with opened_office() as office, simulated_node(tmp_path / "node", office) as simulated:
         await add_node(api.database, seal, "fs-1", esl_port=simulated.event_socket_address[1])
         office.add_user("1001", seatline_tenant=tenant.tenant_id)
-        office.dialplan["2001"] = [("set", "seatline_direction=internal"), ("answer", ""), ("park", "")]
+        office.dialplan["2001"] = [
+            ("multiset", "seatline_leg=caller seatline_direction=internal"),
+            ("answer", ""),
+            ("park", ""),
+        ]
         async with Phone("1001", DOMAIN, server=simulated.sip_address(), password=PASSWORD) as phone:
             assert await phone.register() == 200
             before = await phone.call("2001")

@@ -47,7 +47,7 @@ async def test_a_node_that_serves_nobody_leaves_and_is_never_supervised_again(
         assert await node_lease.claim(session, node.node_id, "somebody", lease_seconds=10) is None
 
 
-@pytest.mark.parametrize("state", ["active", "draining"])
+@pytest.mark.parametrize("state", ["active", "cut_off", "draining"])
 async def test_a_node_in_service_is_drained_first(database: Database, seal: Seal, state: str) -> None:
     await add_node(database, seal, "fs-1", state=state)
     async with database.transaction(Scope.platform()) as session:

@@ -45,6 +45,17 @@ async def test_a_nodes_room_changes_at_any_time_and_its_addresses_only_while_nob
     assert facts["changed"]["sip_port"] == {"from": 5060, "to": 6060}
 
 
+async def test_the_addresses_of_a_node_that_is_given_back_before_it_was_drained_do_not_change(api: Api) -> None:
+    operator = await api.client("platform_operator")
+    await operator.post("/v1/nodes", NODE)
+    await _in_state(api, "active")
+    assert (await operator.post("/v1/nodes/fs-1/drain")).status_code == 200
+    cancelled = await operator.post("/v1/nodes/fs-1/cancel-drain")
+    assert cancelled.json()["drain"]["phase"] == "cancelling"
+    refused = await operator.put("/v1/nodes/fs-1", {"sip_port": 6060})
+    assert (refused.status_code, refused.json()["code"]) == (409, "node_in_service"), "calls may still run there"
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

@@ -54,6 +54,19 @@ def test_an_emergency_number_is_known_with_the_prefixes_that_phone_books_add(num
     assert normalise(prefix + number) == EmergencyNumber(number, number)
 
 
+@pytest.mark.parametrize("behind", ["#", ";isub=1", ";phone-context=+86", "#;phone-context=example.com;x=y"])
+@pytest.mark.parametrize(("dialled", "given"), [("110", "110"), ("+86 120", "120"), ("010110", "010110")])
+def test_what_a_phone_adds_behind_the_digits_keeps_nobody_from_help(dialled: str, given: str, behind: str) -> None:
+    assert normalise(dialled + behind) == EmergencyNumber(given[-3:], given)
+
+
+@pytest.mark.parametrize(
+    "dialled", ["13800138000#", "95588;isub=1", "9110#", "110##", "110#5", "#110", "1;10", ";", "#"]
+)
+def test_behind_any_other_number_it_is_refused(dialled: str) -> None:
+    assert isinstance(normalise(dialled), NotDiallable)
+
+
 @pytest.mark.parametrize(
     ("dialled", "given"),
     [("010110", "010110"), ("0571-120", "0571120"), ("+86 21 119", "021119"), ("0086 755 122", "0755122")],

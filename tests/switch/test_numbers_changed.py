@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from infra.kit.database import Scope
+from switch import phone_numbers
+from switch.phone_numbers import Use
 from tests.api import Api, Caller
 
 FIRST, SECOND = "+862150001234", "+862150001235"
@@ -39,6 +43,33 @@ async def test_a_number_rings_at_another_seat_and_the_shown_one_changes_in_one_s
     trail = (await operator.get("/v1/audit", {"tenant_id": tenant_id})).json()["items"]
     changes = [each["facts"] for each in trail if each["action"] == "phone_number.changed"]
     assert (changes[-1]["extension_before"], changes[-1]["extension"]) == ("1001", "1002")
+
+
+async def test_of_two_changes_at_once_neither_undoes_the_other(api: Api) -> None:
+    operator = await api.client("platform_operator")
+    await _assigned(api, operator)
+    async with api.database.transaction(Scope.platform()) as session:
+        row = await phone_numbers.find_locked(session, SECOND)
+        await phone_numbers.change(session, row, Use("1002", is_caller_number=True))
+        changes: list[dict[str, Any]] = [{"extension": "1003"}, {"is_caller_number": True}]
+        slower = [asyncio.create_task(operator.put(f"/v1/phone-numbers/{SECOND}", body)) for body in changes]
+        done, _ = await asyncio.wait(slower, timeout=0.3)
+        assert not done, "nobody has seen the first change yet: both wait at the database"
+    answers = await asyncio.gather(*slower)
+    assert [each.status_code for each in answers] == [200, 200], answers
+    assert await _numbers(operator) == {FIRST: ("1001", False), SECOND: ("1003", True)}
+
+
+async def test_a_number_that_is_released_meanwhile_is_not_changed(api: Api) -> None:
+    operator = await api.client("platform_operator")
+    await _assigned(api, operator)
+    async with api.database.transaction(Scope.platform()) as session:
+        await phone_numbers.release(session, SECOND)
+        slower = asyncio.create_task(operator.put(f"/v1/phone-numbers/{SECOND}", {"extension": "1003"}))
+        done, _ = await asyncio.wait([slower], timeout=0.3)
+        assert not done, "it waits at the database"
+    assert (await slower).status_code == 404
+    assert list(await _numbers(operator)) == [FIRST]
 
 
 @pytest.mark.parametrize(

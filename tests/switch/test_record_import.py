@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ import pytest
 from infra.kit.database import Database
 from infra.kit.ids import new_id
 from infra.kit.problems import InvalidInput, Unavailable
-from switch import cdr, cdr_parsing
+from switch import cdr_parsing
 from switch.node_configuration import all_records_directory, failed_records_directory
-from switch.record_import import UNFINISHED_LIMIT_SECONDS, Imported, import_directory
+from switch.record_files import UNFINISHED_LIMIT_SECONDS
+from switch.record_import import Imported, import_directory
 from tests.api import Api
 from tests.switch.exchange import Exchange, Renter, call_record
 
@@ -94,7 +97,7 @@ async def test_what_is_brought_home_is_kept_as_what_was_posted_is(
     lay_down(failed_records_directory(spool), record)
     await sweep(exchange, spool)
     [stored] = await exchange.stored()
-    kept = json.loads(cdr.body_of(stored))["variables"]
+    kept = json.loads(zlib.decompress(stored.body))["variables"]
     assert kept["uuid"] == record["variables"]["uuid"]
     assert kept["switch_r_sdp"].endswith("inline:removed"), "no key of its media"
 
@@ -202,3 +205,62 @@ async def test_no_file_keeps_the_others_from_being_stored(
         stored=1, set_aside=1
     )
     assert left_in(spool) == []
+
+
+async def test_a_file_that_the_disk_will_not_give_keeps_no_other_from_being_stored(
+    exchange: Exchange, renter: Renter, spool: Path
+) -> None:
+    """The first of them, so that all others come after it; a pipe would be read for ever."""
+    failed = failed_records_directory(spool)
+    (failed / "0.cdr.json").symlink_to("0.cdr.json")
+    (failed / "1.cdr.json").mkdir()
+    os.mkfifo(failed / "2.cdr.json")
+    records = [call_record(renter.tenant_id) for _ in range(3)]
+    for record in records:
+        lay_down(failed, record)
+    assert await sweep(exchange, spool) == Imported(stored=3, unusable=2)
+    assert {leg.leg_id for leg in await exchange.stored()} == {record["variables"]["uuid"] for record in records}
+    assert await sweep(exchange, spool) == Imported(unusable=2)
+
+
+async def test_a_read_that_fails_in_the_middle_keeps_no_other_from_being_stored(
+    exchange: Exchange, renter: Renter, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [lay_down(failed_records_directory(spool), call_record(renter.tenant_id)) for _ in range(3)]
+    bad = sorted(files)[1]
+    read = Path.read_bytes
+
+    def fails(path: Path) -> bytes:
+        if path == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fails)
+    assert await sweep(exchange, spool) == Imported(stored=2, unusable=1)
+    assert left_in(spool) == [bad]
+    monkeypatch.undo()
+    assert await sweep(exchange, spool) == Imported(stored=1)
+
+
+async def test_a_file_that_cannot_be_removed_is_named_and_its_record_counts_once(
+    exchange: Exchange, renter: Renter, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        lay_down(failed_records_directory(spool), call_record(renter.tenant_id))
+
+    def refuses(path: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", refuses)
+    assert await sweep(exchange, spool) == Imported(stored=2, unusable=2)
+    assert await sweep(exchange, spool) == Imported(known=2, unusable=2)
+    assert len(await exchange.stored()) == 2
+
+
+async def test_a_file_from_the_future_does_not_count_as_being_written(exchange: Exchange, spool: Path) -> None:
+    """Its node's clock ran ahead and has been set right since; the file would wait until that day."""
+    broken = failed_records_directory(spool) / "broken.cdr.json"
+    broken.write_bytes(b'{"variables": {')
+    later = broken.stat().st_mtime + 2 * UNFINISHED_LIMIT_SECONDS
+    os.utime(broken, (later, later))
+    assert await sweep(exchange, spool) == Imported(set_aside=1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,52 @@ async def test_a_file_that_is_being_written_waits_and_a_huge_one_is_put_out_of_t
     spool.lay_down(call_record(renter.tenant_id))
     assert await spool.ship(lambda _: httpx.Response(413)) == Shipped(left=1, too_large=2)
     assert await spool.ship() == Shipped(left=1)
+
+
+async def test_a_file_that_the_disk_will_not_give_keeps_no_other_from_being_sent(
+    exchange: Exchange, renter: Renter, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(4):
+        spool.lay_down(call_record(renter.tenant_id))
+    (spool.failed / "folder.cdr.json").mkdir()
+    bad = {min(folder.glob("*-*.json")) for folder in (spool.failed, spool.all)}
+    read = Path.read_bytes
+
+    def fails(path: Path) -> bytes:
+        if path in bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fails)
+    assert await spool.ship() == Shipped(shipped=6, left=2)
+    assert len(await exchange.stored()) == 3
+    monkeypatch.undo()
+    assert await spool.ship() == Shipped(shipped=2)
+
+
+async def test_what_cannot_be_removed_is_sent_again_and_harms_nothing(
+    exchange: Exchange, renter: Renter, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.lay_down(call_record(renter.tenant_id))
+
+    def refuses(path: Path, *_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", refuses)
+    monkeypatch.setattr(Path, "rename", refuses)
+    for _ in range(2):
+        assert await spool.ship() == Shipped(left=2)
+    assert await spool.ship(lambda _: httpx.Response(413)) == Shipped(left=2)
+    assert len(await exchange.stored()) == 1
+
+
+async def test_files_from_the_future_are_shipped(renter: Renter, spool: Spool) -> None:
+    """The node's clock ran ahead when it wrote them, and has been set right since."""
+    spool.lay_down(call_record(renter.tenant_id))
+    for file in (*spool.failed.iterdir(), *spool.all.iterdir()):
+        os.utime(file, (later := file.stat().st_mtime + 86_400, later))
+    answered = httpx.MockTransport(lambda _: httpx.Response(200))
+    assert await ship(spool.settings, min_age_seconds=15, transport=answered) == Shipped(shipped=2)
 
 
 def configure(directory: Path, params: str) -> Path:

@@ -15,9 +15,10 @@ from infra.kit import clock
 from infra.kit.database import Scope
 from infra.kit.jobs import Runtime
 from infra.kit.models import AuditEntry
-from switch import cdr, set_aside_records, stray_calls
 from switch import jobs as switch_jobs
-from switch.completeness import reconciling
+from switch import set_aside_records, stray_calls
+from switch.completeness import listing, reconciling
+from switch.completeness.listing import HourFilter
 from switch.completeness.models import SeenLeg
 from switch.models import SetAsideRecord, StrayCall
 from switch.record_import import Imported, import_directory
@@ -123,9 +124,9 @@ async def test_its_session_is_explained_and_the_same_record_again_counts_once(
     assert await import_directory(exchange.api.database, tmp_path, file_limit_bytes=100_000) == Imported(stray=2)
     assert [each[4] for each in await listed(operator)] == [2]
     clock.travel_to(NINE + timedelta(hours=2))
+    assert await reconciling.reconcile(exchange.api.database) == 0
     async with exchange.api.database.transaction(Scope.platform()) as session:
-        assert await reconciling.reconcile(session) == 0
-        [hour] = await reconciling.list_hours(session, limit=10)
+        [hour], _ = await listing.list_hours(session, HourFilter(), limit=10)
     assert (hour.started, hour.explained, hour.missing, hour.state) == (2, 2, 0, "complete")
 
 
@@ -150,7 +151,9 @@ async def test_an_operators_person_sees_numbers_that_nobody_has_and_of_others_th
 
 async def test_an_old_row_of_such_a_call_is_counted_by_a_retry(exchange: Exchange, operator: Caller) -> None:
     async with exchange.api.database.transaction(Scope.platform()) as session:
-        await cdr.set_aside(session, "node-1", json.dumps(stray()).encode(), "seatline_tenant: is missing.")
+        await set_aside_records.set_aside(
+            session, "node-1", json.dumps(stray()).encode(), "seatline_tenant: is missing."
+        )
     (aside,) = await exchange.set_aside()
     for _ in range(2):
         done = await operator.post(f"/v1/set-aside-records/{aside.record_id}/retry")

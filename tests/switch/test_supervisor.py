@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from infra.kit import clock
 from infra.kit.database import Database, Scope
 from infra.kit.sealing import Seal
 from infra.kit.settings import Settings, load
-from switch import node_lease
+from switch import node_lease, nodes
 from switch.models import Node
 from switch.node_lease import Lease, Sighting
 from switch.simulator.node import SimulatedNode
-from switch.supervisor import Pace, Switchd
-from tests.switch.cluster import CLOSED_PORT, add_node, eventually, opened_office, read_node, simulated_node
+from switch.supervisor import Pace
+from tests.switch.cluster import CLOSED_PORT, Ports, add_node, opened_office, ports_of, read_node, simulated_node
 from tests.switch.simulator.office import write_configuration
+from tests.switch.supervision import becomes, jobs_woken, running
 
-QUICK = Pace(
-    dead_after_seconds=0.5,
-    probe_interval_seconds=0.05,
-    answer_timeout_seconds=0.3,
-    lease_seconds=1.0,
-    refresh_interval_seconds=0.05,
-    first_reconnect_seconds=0.05,
-)
 HEARD = Sighting(is_heard=True, is_silent=False, version="1.11.2")
 SILENT = Sighting(is_heard=False, is_silent=True, version=None)
 
@@ -38,50 +31,6 @@ SILENT = Sighting(is_heard=False, is_silent=True, version=None)
 def seal(settings: Settings) -> Seal:
     """The installation's seal."""
     return Seal(settings.secret_key)
-
-
-class Running:
-    """A switchd at work; `stop` ends it as SIGTERM does."""
-
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._switchd = Switchd(database, settings, pace=QUICK)
-        self._stop = asyncio.Event()
-        self._task = asyncio.create_task(self._switchd.run(self._stop))
-
-    @property
-    def holder(self) -> str:
-        """How it signs its leases."""
-        return self._switchd.holder
-
-    async def stop(self) -> None:
-        """Ask it to stop and wait until it has."""
-        self._stop.set()
-        await asyncio.wait_for(self._task, 15)
-
-
-@asynccontextmanager
-async def _running(database: Database, settings: Settings) -> AsyncGenerator[Running]:
-    running = Running(database, settings)
-    try:
-        yield running
-    finally:
-        await running.stop()
-
-
-async def _becomes(database: Database, name: str, test: Callable[[Node], bool]) -> Node:
-    async def holds() -> bool:
-        return test(await read_node(database, name))
-
-    await eventually(holds)
-    return await read_node(database, name)
-
-
-async def _jobs(database: Database) -> list[tuple[str, str | None]]:
-    async with database.transaction(Scope.platform()) as session:
-        connection = await session.connection()
-        query = "SELECT task_name, args ->> 'node' AS node FROM procrastinate_jobs ORDER BY id"
-        rows = await connection.exec_driver_sql(query)
-        return [(str(row.task_name), row.node) for row in rows]
 
 
 async def _claim(database: Database, node: Node, holder: str) -> Lease | None:
@@ -100,15 +49,15 @@ async def test_a_new_node_is_found_while_running_and_becomes_active(
     async with (
         opened_office() as office,
         simulated_node(tmp_path / "node", office) as simulated,
-        _running(database, settings) as switchd,
+        running(database, settings) as switchd,
     ):
-        await add_node(database, seal, "fs-1", esl_port=simulated.event_socket_address[1], state="joining")
-        node = await _becomes(database, "fs-1", lambda node: node.state == "active")
+        await add_node(database, seal, "fs-1", **ports_of(simulated), state="joining")
+        node = await becomes(database, "fs-1", lambda node: node.state == "active")
         assert node.heartbeat_at is not None
         assert node.version is not None
         assert node.version.startswith("1.11.")
         assert node.supervisor == switchd.holder
-        assert await _jobs(database) == []
+        assert await jobs_woken(database) == []
     stopped = await read_node(database, "fs-1")
     assert (stopped.supervisor, stopped.state) == (None, "active")
 
@@ -117,24 +66,31 @@ async def test_a_node_that_falls_silent_is_dead_within_seconds_and_welcome_when_
     database: Database, settings: Settings, seal: Seal, tmp_path: Path
 ) -> None:
     async with opened_office() as office, simulated_node(tmp_path / "node", office) as simulated:
-        port = simulated.event_socket_address[1]
-        await add_node(database, seal, "fs-1", esl_port=port, state="joining")
-        async with _running(database, settings):
-            await _becomes(database, "fs-1", lambda node: node.state == "active")
+        ports = ports_of(simulated)
+        await add_node(database, seal, "fs-1", **ports, state="joining")
+        async with running(database, settings):
+            await becomes(database, "fs-1", lambda node: node.state == "active")
             simulated.kill()
-            await _becomes(database, "fs-1", lambda node: node.state == "dead")
-            assert await _jobs(database) == [("provisioning.evacuate_node", "fs-1")]
-            async with _another_on(tmp_path / "again", office.url, port):
-                await _becomes(database, "fs-1", lambda node: node.state == "active")
-                assert (await _jobs(database))[1:] == [("provisioning.welcome_node", "fs-1")]
+            await becomes(database, "fs-1", lambda node: node.state == "dead")
+            assert await jobs_woken(database) == [("provisioning.evacuate_node", "fs-1")]
+            async with _another_on(tmp_path / "again", office.url, ports):
+                await becomes(database, "fs-1", lambda node: node.state == "active")
+                assert (await jobs_woken(database))[1:] == [("provisioning.welcome_node", "fs-1")]
 
 
 @asynccontextmanager
-async def _another_on(directory: Path, office_url: str, port: int) -> AsyncGenerator[None]:
-    """A node that answers at the port where another one was killed."""
+async def _another_on(directory: Path, office_url: str, ports: Ports) -> AsyncGenerator[None]:
+    """A node that listens at the ports where another one was killed."""
     write_configuration(directory, office=office_url, carrier="127.0.0.1:9")
-    file = directory / "autoload_configs/event_socket.conf.xml"
-    file.write_text(file.read_text().replace('name="listen-port" value="0"', f'name="listen-port" value="{port}"'))
+    for name, parameter, of in (
+        ("event_socket", "listen-port", ("esl_port",)),
+        ("sofia", "sip-port", ("sip_port", "external_sip_port")),
+    ):
+        file = directory / f"autoload_configs/{name}.conf.xml"
+        content = file.read_text()
+        for port in (ports[each] for each in of):
+            content = content.replace(f'name="{parameter}" value="0"', f'name="{parameter}" value="{port}"', 1)
+        file.write_text(content)
     node = SimulatedNode.from_configuration(directory)
     await node.start()
     try:
@@ -146,38 +102,57 @@ async def _another_on(directory: Path, office_url: str, port: int) -> AsyncGener
 async def test_a_node_that_was_never_there_stays_joining(database: Database, settings: Settings, seal: Seal) -> None:
     await add_node(database, seal, "fs-1", esl_port=CLOSED_PORT, state="joining")
     await add_node(database, seal, "fs-2", esl_port=CLOSED_PORT + 1, state="active")
-    async with _running(database, settings):
-        await _becomes(database, "fs-2", lambda node: node.state == "dead")
+    async with running(database, settings):
+        await becomes(database, "fs-2", lambda node: node.state == "dead")
         assert (await read_node(database, "fs-1")).state == "joining"
+
+
+async def test_a_node_that_listens_elsewhere_than_its_row_says_serves_nobody_until_its_row_agrees(
+    database: Database, settings: Settings, seal: Seal, tmp_path: Path
+) -> None:
+    async with opened_office() as office, simulated_node(tmp_path / "node", office) as simulated:
+        elsewhere: Ports = {**ports_of(simulated), "sip_port": CLOSED_PORT}
+        await add_node(database, seal, "fs-1", **elsewhere, state="joining")
+        with structlog.testing.capture_logs() as logged:
+            async with running(database, settings):
+                first = await becomes(database, "fs-1", lambda node: node.heartbeat_at is not None)
+                assert first.heartbeat_at is not None
+                later = await becomes(database, "fs-1", lambda node: node.heartbeat_at != first.heartbeat_at)
+                assert later.state == "joining"
+                async with database.transaction(Scope.platform()) as session:
+                    (await nodes.get_by_name(session, "fs-1")).sip_port = simulated.sip_address()[1]
+                await becomes(database, "fs-1", lambda node: node.state == "active")
+        told = [each for each in logged if each["event"] == "node.listens_elsewhere"]
+        assert [(each["log_level"], each["node"]) for each in told] == [("error", "fs-1")], "once"
 
 
 async def test_travelling_in_time_kills_no_node(
     database: Database, settings: Settings, seal: Seal, tmp_path: Path
 ) -> None:
     async with opened_office() as office, simulated_node(tmp_path / "node", office) as simulated:
-        await add_node(database, seal, "fs-1", esl_port=simulated.event_socket_address[1], state="joining")
-        async with _running(database, settings):
-            await _becomes(database, "fs-1", lambda node: node.state == "active")
+        await add_node(database, seal, "fs-1", **ports_of(simulated), state="joining")
+        async with running(database, settings):
+            await becomes(database, "fs-1", lambda node: node.state == "active")
             clock.travel_to(clock.now() + timedelta(days=40))
             after = clock.now()
-            node = await _becomes(
+            node = await becomes(
                 database, "fs-1", lambda node: node.heartbeat_at is not None and node.heartbeat_at > after
             )
-            assert (node.state, await _jobs(database)) == ("active", [])
+            assert (node.state, await jobs_woken(database)) == ("active", [])
 
 
 async def test_a_second_switchd_waits_and_takes_over_when_the_first_stops(
     database: Database, settings: Settings, seal: Seal, tmp_path: Path
 ) -> None:
     async with opened_office() as office, simulated_node(tmp_path / "node", office) as simulated:
-        await add_node(database, seal, "fs-1", esl_port=simulated.event_socket_address[1], state="joining")
-        async with _running(database, settings) as first:
-            before = await _becomes(database, "fs-1", lambda node: node.supervisor == first.holder)
-            async with _running(database, settings) as second:
-                await _becomes(database, "fs-1", lambda node: node.state == "active")
+        await add_node(database, seal, "fs-1", **ports_of(simulated), state="joining")
+        async with running(database, settings) as first:
+            before = await becomes(database, "fs-1", lambda node: node.supervisor == first.holder)
+            async with running(database, settings) as second:
+                await becomes(database, "fs-1", lambda node: node.state == "active")
                 assert (await read_node(database, "fs-1")).supervisor == first.holder
                 await first.stop()
-                after = await _becomes(database, "fs-1", lambda node: node.supervisor == second.holder)
+                after = await becomes(database, "fs-1", lambda node: node.supervisor == second.holder)
                 assert after.fencing == before.fencing + 1
 
 
@@ -201,7 +176,7 @@ async def test_dead_and_back_wake_the_jobs_that_follow_once(database: Database, 
     assert lease is not None
     states = [await _report(database, lease, sighting) for sighting in (SILENT, SILENT, HEARD, HEARD)]
     assert states == ["dead", "dead", "active", "active"]
-    assert await _jobs(database) == [
+    assert await jobs_woken(database) == [
         ("provisioning.evacuate_node", "fs-1"),
         ("provisioning.welcome_node", "fs-1"),
     ]

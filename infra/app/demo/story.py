@@ -273,8 +273,10 @@ class Story:
 
     async def _month_end(self, finance: Caller, opened_on: date) -> None:
         following = (opened_on.replace(day=1) + timedelta(days=32)).replace(day=1)
-        self._travel(following, hour=0, minute=1)
+        self._travel(following, hour=0, minute=3)
         self.say.step("The month ends: rent of the new month in advance, calls of the old one in arrears")
+        await self._all_counted(finance, opened_on)
+        self._travel(following, hour=0, minute=5)  # a month that waited is looked at every minute
         for company in self.companies:
 
             async def invoiced(company: Company = company) -> bool:
@@ -290,6 +292,18 @@ class Story:
         first = self.companies[0]
         await first.pay((await first.balance())["owed"], on=clock.today().isoformat(), reference="month anxin")
         self.say.tell(f"{first.name} pays at once; {self.companies[1].name} does not")
+
+    async def _all_counted(self, finance: Caller, month: date) -> None:
+        """No invoice goes out before every node has been counted to the month's end and every record is there."""
+
+        async def counted() -> bool:
+            hours = await finance.all("/v1/completeness", month=f"{month:%Y-%m}")
+            return all(hour["state"] == "complete" for hour in hours)
+
+        await until(counted, what="every call of the month has its record", timeout_seconds=40, pause=pause)
+        hours = await finance.all("/v1/completeness", month=f"{month:%Y-%m}")
+        legs = sum(hour["started"] for hour in hours)
+        self.say.tell(f"✓ the nodes were counted to the month's end: each of their {legs} call legs is accounted for")
 
     async def _overdue(self, company: Company, operator: Caller, opened_on: date) -> None:
         invoice = (await company.invoices("monthly"))[0]

@@ -136,7 +136,25 @@ async def _waiting_record(house: House) -> str:
 
 
 async def _retry_set_aside_record(house: House) -> Example:
-    return Example(house.world.operator, f"{await _waiting_record(house)}/retry")
+    return Example(house.world.operator, f"{await _waiting_record(house)}/retry", {})
+
+
+async def _correct_set_aside_records(house: House) -> Example:
+    """A record that came from the future, since its node's clock ran an hour ahead."""
+    record = await house.theirs.seat(1).record(MOBILE, milliseconds=1_000)
+    for name in ("start_uepoch", "answer_uepoch", "end_uepoch"):
+        record["variables"][name] = str(int(record["variables"][name]) + 3_600_000_000)
+    answer = await house.world.node_posts("node-1", "/switch/cdr", json.dumps(record).encode(), "application/json")
+    assert answer.status_code == 200
+    now = clock.now()
+    body = {
+        "node": "node-1",
+        "received_from": (now - timedelta(minutes=1)).isoformat(),
+        "received_until": (now + timedelta(minutes=1)).isoformat(),
+        "clock_ahead_seconds": 3_600,
+        "reason": "its battery was empty",
+    }
+    return Example(house.world.operator, "/v1/set-aside-records/clock-corrections", body)
 
 
 async def _dismiss_set_aside_record(house: House) -> Example:
@@ -149,7 +167,7 @@ async def _sign_off_hour(house: House) -> Example:
     hour = house.ids["hour"]
     async with house.world.api.database.transaction(Scope.platform()) as session:
         count = SessionCount(str(uuid.uuid4()), 2, datetime.fromisoformat(f"{hour}:10:00+08:00"))
-        await counting.observe(session, house.ids["node"], count, previous_at=count.at)
+        await counting.observe(session, house.ids["node"], count, added_at=count.at)
     path = f"/v1/completeness/{house.ids['node']}/{hour}/sign-off"
     return Example(house.world.finance, path, {"reason": "its disk was lost"})
 
@@ -157,6 +175,7 @@ async def _sign_off_hour(house: House) -> Example:
 EXAMPLES: dict[str, Callable[[House], Awaitable[Example]]] = {
     "AssignPhoneNumber": _assign_phone_number,
     "CancelNodeDrain": _cancel_node_drain,
+    "CorrectSetAsideRecords": _correct_set_aside_records,
     "CreateClient": _create_client,
     "CreateGateway": _create_gateway,
     "CreateNode": _create_node,

@@ -154,4 +154,4 @@ def test_a_leg_that_may_be_the_tenants_keeps_it_where_it_is() -> None:
     assert placement.is_quiet(ours, [])
     assert placement.is_quiet(ours, [theirs, theirs])
     assert not placement.is_quiet(ours, [theirs, ours])
-    assert not placement.is_quiet(ours, ["public"])
+    assert not placement.is_quiet(ours, [theirs, None])

@@ -34,6 +34,8 @@ class ScriptedNode:
     def __init__(self) -> None:
         self.greeting = b"Content-Type: auth/request\n\n"
         self.answers: dict[str, bytes | None] = {}
+        self.answer_seconds = 0.0
+        """How long each answer takes, one after another."""
         self.commands: list[str] = []
         self.connections = 0
         self.port = 0
@@ -82,6 +84,8 @@ class ScriptedNode:
             writer.write(self.greeting)
             while True:
                 lines = (await reader.readuntil(b"\n\n")).decode().strip().split("\n")
+                if self.answer_seconds:
+                    await asyncio.sleep(self.answer_seconds)
                 answer = self._answer(lines)
                 async with self._news:
                     self.commands.append(lines[0])

@@ -6,8 +6,11 @@ Whatever comes: no hang, bounded memory, and every wait ends with an answer or o
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
+import string
+import tracemalloc
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager, suppress
 
@@ -232,6 +235,39 @@ async def test_a_storm_of_large_events_is_kept_to_the_limit_and_counted() -> Non
         for _ in range(kept):
             await connection.next_event()
         assert connection.queued_event_bytes == 0
+
+
+async def test_events_of_thousands_of_short_headers_take_no_more_room_than_they_have_bytes() -> None:
+    names = ("".join(letters) for letters in itertools.product(string.ascii_letters, repeat=3))
+    body = "".join(f"{name}:\n" for name in itertools.islice(names, MAX_EVENT_HEADERS - 10)).encode()
+    storm = [b"Content-Length: %d\nContent-Type: text/event-plain\n\n%b" % (len(body), body)] * 40
+    async with ScriptedNode() as node, connected(node, max_queued_event_bytes=40 * len(body)) as connection:
+        tracemalloc.start()
+        try:
+            for event in storm:
+                node.send(event)
+            await connection.api("echo behind the storm", timeout_seconds=20)
+            taken_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert (connection.queued_events, connection.dropped_events) == (40, 0)
+        assert 40 * len(body) <= taken_bytes < 2 * 40 * len(body)
+        read = await connection.next_event()
+        assert read is not None and len(read.headers) == MAX_EVENT_HEADERS - 10
+
+
+async def test_an_event_that_only_speaks_of_a_job_is_read_as_any_other() -> None:
+    async with ScriptedNode() as node, connected(node) as connection:
+        node.send(event_plain("CUSTOM", "BACKGROUND_JOB"))
+        node.send(event_plain("BACKGROUND_JOB", "+OK", Job_UUID="of somebody else"))
+        node.send(b"Content-Length: 15\nContent-Type: text/event-json\n\n[BACKGROUND_JOB")
+        await connection.api("echo behind them", timeout_seconds=5)
+        seen = [await connection.next_event() for _ in range(2)]
+        assert [event and (event.name, event.body) for event in seen] == [
+            ("CUSTOM", "BACKGROUND_JOB"),
+            ("BACKGROUND_JOB", "+OK"),
+        ]
+        assert (connection.queued_events, connection.malformed_events) == (0, 1)
 
 
 async def test_a_node_that_never_answers_costs_a_bounded_number_of_waits_and_then_its_connection(

@@ -81,7 +81,7 @@ class Office:
         expected = base64.b64encode(f"{NODE}:{SECRET}".encode()).decode().lower()
         if headers.get("authorization") != f"basic {expected}":
             status, text = 401, ""
-        elif path.startswith("/cdr"):
+        elif path.split("?")[0].endswith("/cdr"):
             status, text = await self._take_record(path, body)
         else:
             form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
