@@ -67,7 +67,7 @@ class RecordUnreadable(ValueError):
 class RecordAhead(RecordUnreadable):
     """A record of what has not happened yet, `ahead_seconds` later than the present: its node's clock runs ahead.
 
-    It can be stored once somebody says by how much (switch/clock_correction.py).
+    It can be stored once somebody says by how much (switch/record_retry.py).
     """
 
     def __init__(self, name: str, ahead: timedelta) -> None:

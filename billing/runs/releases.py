@@ -188,7 +188,7 @@ async def _may_go_out(session: AsyncSession, month: Month) -> bool:
     if holding := await hours.short_hours(session, month):
         log.error("invoice_run.hours_unreconciled", month=str(month), hours=len(holding))
         return False
-    await _insert(session, month, released_by=audit.SYSTEM, note=None)
+    await _insert_by_itself(session, month)
     return True
 
 
@@ -201,7 +201,7 @@ async def release_by_itself(session: AsyncSession, month: Month) -> bool:
         return False
     if await hours.is_held_up(session, month) or await hours.short_hours(session, month):
         return False
-    if not await _insert(session, month, released_by=audit.SYSTEM, note=None):
+    if not await _insert_by_itself(session, month):
         return False
     await jobs.defer(session, RUN_RELEASED, lock=RUN_LOCK, month=str(month))
     return True
@@ -277,6 +277,14 @@ async def _insert(session: AsyncSession, month: Month, *, released_by: str, note
     }
     statement = insert(InvoiceRun).values(values).on_conflict_do_nothing().returning(InvoiceRun.month)
     return await session.scalar(statement) is not None
+
+
+async def _insert_by_itself(session: AsyncSession, month: Month) -> bool:
+    """Write the release that nobody gave; False where there is one."""
+    is_new = await _insert(session, month, released_by=audit.SYSTEM, note=None)
+    if is_new:
+        await audit.record(session, PLATFORM, "invoice_run.released", str(month))
+    return is_new
 
 
 async def _earliest_due(session: AsyncSession, current: Month) -> Month | None:

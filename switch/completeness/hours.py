@@ -52,6 +52,8 @@ class Hour:
     state: str
     counted_at: datetime | None
     sign_off: HourSignOff | None
+    is_uncounted: bool = False
+    """Whether nobody counted it to its end, which holds its month up whatever else is known of it."""
 
     @property
     def key(self) -> tuple[datetime, str]:
@@ -65,9 +67,9 @@ class Hour:
 
     @property
     def is_short(self) -> bool:
-        """Whether something of it is missing by now for which nobody has signed, whatever still runs."""
+        """Whether something of it is missing or unknown by now for which nobody has signed, whatever still runs."""
         is_over = self.begins_at + HOUR + SETTLE <= clock.now()
-        return self.is_signable or (is_over and self.unsigned > 0)
+        return self.is_signable or (is_over and (self.unsigned > 0 or self.is_uncounted))
 
     @property
     def is_reconciled(self) -> bool:

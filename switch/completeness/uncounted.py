@@ -104,7 +104,13 @@ def _last_hour(hour: Hour, signed: HourSignOff | None, counted_at: datetime) -> 
         state = SIGNED_OFF
     else:
         state = UNCOUNTED
-    return replace(hour, state=state, sign_off=signed, observed_from=min(hour.observed_from, counted_at))
+    return replace(
+        hour,
+        state=state,
+        sign_off=signed,
+        observed_from=min(hour.observed_from, counted_at),
+        is_uncounted=state != SIGNED_OFF,
+    )
 
 
 def _empty_hour(begins_at: datetime, node: str) -> Hour:

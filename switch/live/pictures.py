@@ -135,11 +135,11 @@ class SharedPicture:
         return self._picture
 
     async def close(self) -> None:
-        """Nobody follows any more."""
-        reading = self._reading
-        if reading is not None:
-            reading.cancel()
-            await asyncio.wait({reading})
+        """Nobody follows any more. A reading under way comes to its end: cancelled while it connects, it would leave a
+        connection behind that nobody closes.
+        """
+        if self._reading is not None:
+            await asyncio.wait({self._reading})
 
     async def _read(self, revision: int) -> bool:
         legs = _values(LiveCallView, LiveLeg).order_by(LiveLeg.leg_id)

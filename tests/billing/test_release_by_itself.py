@@ -221,6 +221,11 @@ async def test_calls_that_still_run_hold_up_nothing_once_the_last_records_have_h
     clock.travel_to(MIDNIGHT + timedelta(minutes=1))
     answer = await (await api.client("finance")).post("/v1/invoice-runs", {"month": "2026-04"})
     assert [hour["state"] for hour in answer.json()["hours"]] == ["counting"]
-    clock.travel_to(MIDNIGHT + timedelta(minutes=3))
+    counted_at = MIDNIGHT + timedelta(minutes=3)
+    clock.travel_to(counted_at)
+    await _minute_passes(world)
+    assert await _periods(world) == [], "what the node has begun since 23:20 is not known"
+    async with world.database.transaction(Scope.platform()) as session:
+        await counting.observe(session, "node-1", SessionCount(boot_id, 3, counted_at), added_at=began_at)
     await _minute_passes(world)
     assert await _periods(world) == ["2026-04"]
