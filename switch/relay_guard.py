@@ -127,17 +127,6 @@ class RelayGuard:
             legs = bridged if is_doubtful else ()
         return legs if legs and all(legs) else None
 
-    async def look_at(self, event: Event, connection: EslConnection) -> None:
-        """Judge an event, if it concerns the guard. Of an ordinary call the node is asked nothing."""
-        legs = self.concerns(event)
-        if legs is not None:
-            await self.judge(legs, connection)
-
-    async def look_at_all(self, connection: EslConnection) -> None:
-        """Judge every call of the node, one after another."""
-        for legs in await self.doubtful(connection):
-            await self.judge(legs, connection)
-
     async def doubtful(self, connection: EslConnection) -> list[Legs]:
         """What of the node's calls is to be judged: also what was missed while nobody listened is found here."""
         calls, legs = await self._list(connection, "calls", _Calls), await self._list(connection, "channels", _Legs)

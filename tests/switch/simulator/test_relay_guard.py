@@ -12,6 +12,7 @@ from switch.esl.frames import Event
 from switch.relay_guard import CHANNEL_ANSWER, CHANNEL_BRIDGE, RelayGuard
 from switch.sip.call import Call
 from tests.live.replacing import ReachingCarrier, dialog_of, refer_to
+from tests.switch.guarding import look_at, look_at_all
 from tests.switch.simulator.conftest import TIMERS, World
 from tests.switch.simulator.office import DOMAIN, ESL_PASSWORD
 
@@ -54,7 +55,7 @@ async def test_a_bridge_of_two_outside_parties_is_ended_with_its_reason(
     world: World, connection: EslConnection, guard: RelayGuard
 ) -> None:
     call = await relayed(world)
-    await guard.look_at(await bridge_event(connection), connection)
+    await look_at(guard, await bridge_event(connection), connection)
     assert await call.wait_ended(TIMEOUT_SECONDS) == "them"
     records = await world.office.wait_records(2)
     assert {record["seatline_refusal"] for record in records} == {"relaying_not_allowed"}
@@ -65,9 +66,9 @@ async def test_a_bridge_that_nobody_told_of_is_found_among_the_calls(
     world: World, connection: EslConnection, guard: RelayGuard
 ) -> None:
     call = await relayed(world)
-    await guard.look_at_all(connection)
+    await look_at_all(guard, connection)
     assert await call.wait_ended(TIMEOUT_SECONDS) == "them"
-    await guard.look_at_all(connection)
+    await look_at_all(guard, connection)
 
 
 async def test_a_call_that_may_be_forwarded_and_one_of_a_seat_are_left_alone(
@@ -82,8 +83,8 @@ async def test_a_call_that_may_be_forwarded_and_one_of_a_seat_are_left_alone(
     }
     calls = [await relayed(world, may=True), await caller.call("013800138000"), await caller.call("1002")]
     for _ in calls:
-        await guard.look_at(await bridge_event(connection), connection)
-    await guard.look_at_all(connection)
+        await look_at(guard, await bridge_event(connection), connection)
+    await look_at_all(guard, connection)
     assert all(call.is_live for call in calls)
 
 
@@ -95,8 +96,8 @@ async def test_a_call_that_has_ended_meanwhile_is_no_trouble(
     await call.hangup()
     await world.office.wait_records(2)
     assert await world.node.core.wait_empty(TIMEOUT_SECONDS)
-    await guard.look_at(event, connection)
-    await guard.look_at_all(connection)
+    await look_at(guard, event, connection)
+    await look_at_all(guard, connection)
 
 
 @pytest.mark.parametrize("names", [("", ""), ("sofia/external/1", ""), ("sofia/internal/1", "sofia/external/2")])
@@ -105,7 +106,7 @@ async def test_an_event_that_names_no_two_outside_parties_asks_the_node_nothing(
 ) -> None:
     await connection.close()
     headers = {"Channel-Name": names[0], "Other-Leg-Channel-Name": names[1], "Bridge-A-Unique-ID": "a"}
-    await guard.look_at(Event(headers), connection)
+    await look_at(guard, Event(headers), connection)
 
 
 async def calls_of_two_tenants(world: World) -> tuple[Call, Call, Call, Call]:
@@ -127,11 +128,11 @@ async def test_calls_of_two_tenants_that_are_joined_are_ended(
 ) -> None:
     out, called, within, taken = await calls_of_two_tenants(world)
     for _ in range(2):
-        await guard.look_at(await bridge_event(connection), connection)
+        await look_at(guard, await bridge_event(connection), connection)
     assert await within.transfer(refer_to("013800138000", DOMAIN, out)) == 202
     assert await out.wait_ended(TIMEOUT_SECONDS) == "them"
     assert called.is_live
-    await guard.look_at(await bridge_event(connection), connection)
+    await look_at(guard, await bridge_event(connection), connection)
     assert await called.wait_ended(TIMEOUT_SECONDS) == "them"
     assert await taken.wait_ended(TIMEOUT_SECONDS) == "them"
     records = await world.office.wait_records(4)
@@ -142,10 +143,10 @@ async def test_a_join_that_nobody_told_of_is_found_among_the_legs(
     world: World, connection: EslConnection, guard: RelayGuard
 ) -> None:
     out, called, within, taken = await calls_of_two_tenants(world)
-    await guard.look_at_all(connection)
+    await look_at_all(guard, connection)
     assert await within.transfer(refer_to("013800138000", DOMAIN, out)) == 202
     assert await out.wait_ended(TIMEOUT_SECONDS) == "them"
-    await guard.look_at_all(connection)
+    await look_at_all(guard, connection)
     assert await called.wait_ended(TIMEOUT_SECONDS) == "them"
     assert await taken.wait_ended(TIMEOUT_SECONDS) == "them"
 
@@ -168,7 +169,7 @@ async def test_a_call_that_was_answered_past_the_dialplan_is_ended(
         if is_told:
             await until_judged(guard, connection, leaves_bridge=not more)
         else:
-            await guard.look_at_all(connection)
+            await look_at_all(guard, connection)
         assert await call.wait_ended(TIMEOUT_SECONDS) == "them"
     if more:
         assert called.is_live
@@ -188,4 +189,4 @@ async def until_judged(guard: RelayGuard, connection: EslConnection, *, leaves_b
         assert event is not None
         if event.name in seen:
             seen[event.name] += 1
-            await guard.look_at(event, connection)
+            await look_at(guard, event, connection)

@@ -16,6 +16,7 @@ from switch.simulator.listing import listed_channels
 from switch.sip.call import Call
 from switch.sip.phone import Phone
 from switch.sip.policy import answers, busy
+from tests.switch.guarding import look_at
 from tests.switch.simulator.conftest import World
 from tests.switch.simulator.office import DOMAIN, ESL_PASSWORD
 
@@ -225,7 +226,7 @@ async def test_two_outside_parties_that_are_joined_are_seen_by_the_guard(
     assert await first.transfer(to("013800138000", second)) == 202
     async with connection, asyncio.timeout(LIMIT_SECONDS):
         for _ in range(3):  # two calls, and what was made of them
-            await guard.look_at(await _bridge_event(connection), connection)
+            await look_at(guard, await _bridge_event(connection), connection)
     assert await outside.wait_ended(LIMIT_SECONDS) == "them"
     assert await called.wait_ended(LIMIT_SECONDS) == "them"
     records = (await recorded(world, 4)).values()
